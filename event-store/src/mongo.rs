@@ -13,13 +13,14 @@ use std::{
 
 use anyhow::Context as _;
 use events_schema::{HostName, Placement, TenantId};
+use futures_util::future::BoxFuture;
 use mongodb::{
     Client,
     bson::{Document, doc},
     error::Result as MongoResult,
     options::{ClientOptions, ReadConcern},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::{Instrument as _, debug_span};
 
 use crate::{
@@ -203,17 +204,40 @@ impl Database {
         T: Send + 'static,
         F: Future<Output = MongoResult<T>> + Send + 'static,
     {
+        let permit = self.permit(name).await?;
+        let operation = operation(self.database.clone());
+        let (answer, answered) = oneshot::channel();
+        let operation = Box::pin(async move {
+            // The caller may have gone.
+            _ = answer.send(operation.await);
+        });
+        self.finish(name, permit, operation).await?;
+        Ok(answered.await??)
+    }
+
+    /// Waits for a connection.
+    async fn permit(&self, name: &'static str) -> anyhow::Result<OwnedSemaphorePermit> {
         let called = Instant::now();
         let permit = self.permits.clone().acquire_owned().await?;
         let labels = [KeyValue::new("db.operation.name", name)];
         WAIT.record(called.elapsed().as_secs_f64(), &labels);
-        let operation = operation(self.database.clone());
+        Ok(permit)
+    }
+
+    /// Runs an operation in a task of its own. The operation is boxed: tokio's task would be
+    /// compiled again for each type of it, and there are hundreds.
+    async fn finish(
+        &self,
+        name: &'static str,
+        permit: OwnedSemaphorePermit,
+        operation: BoxFuture<'static, ()>,
+    ) -> anyhow::Result<()> {
         let run = async move {
             let began = Instant::now();
-            let result = operation.await;
+            operation.await;
             drop(permit);
+            let labels = [KeyValue::new("db.operation.name", name)];
             DURATION.record(began.elapsed().as_secs_f64(), &labels);
-            result
         };
         let span = debug_span!(
             "mongodb",
@@ -223,7 +247,7 @@ impl Database {
             db.operation.name = name,
             db.namespace = self.name()
         );
-        Ok(tokio::spawn(run.instrument(span)).await??)
+        Ok(tokio::spawn(run.instrument(span)).await?)
     }
 }
 

@@ -66,9 +66,10 @@ pub(crate) async fn run(shared: Shared, sender: CommandSender) -> anyhow::Result
     let log = EventLog::new(shared.client.clone());
     let members = AccountMembers { log, sender };
     let (of_accounts, of_members) = (Consumer::account_members(), Consumer::member_accounts());
+    let (after_accounts, after_members) = (AfterAccounts(members.clone()), AfterMembers(members));
     tokio::join!(
-        handle_all(of_accounts, shared.clone(), AfterAccounts(members.clone())),
-        handle_all(of_members, shared, AfterMembers(members)),
+        handle_all(of_accounts, shared.clone(), &after_accounts),
+        handle_all(of_members, shared, &after_members),
     );
     Ok(())
 }

@@ -53,9 +53,10 @@ pub async fn run(shared: Shared, sender: CommandSender) -> anyhow::Result<()> {
     let inbox = Inbox::new(jetstream::new(shared.client.clone()));
     let sources = Sources::new(EventLog::new(shared.client.clone()));
     let handler = Arc::new(Handler::new(inbox, sources, sender));
+    let replays = Replays(handler.clone());
     tokio::join!(
-        handle_all(shared.clone(), handler.clone()),
-        replay_all(shared, handler)
+        handle_all(shared.clone(), handler),
+        delivery::handle_all(Consumer::inbound_replays(), shared, &replays)
     );
     Ok(())
 }
@@ -92,21 +93,6 @@ fn tenant_is_full(deliveries: i64) -> Duration {
     wait.min(TENANT_IS_FULL_LONGEST)
 }
 
-async fn replay_all(shared: Shared, handler: Arc<Handler>) {
-    let context = jetstream::new(shared.client.clone());
-    let consumer = Consumer::inbound_replays();
-    delivery::messages(consumer.clone(), shared)
-        .for_each_concurrent(consumer.concurrency, |received| {
-            let (handler, context) = (handler.clone(), context.clone());
-            let consumer = consumer.clone();
-            async move {
-                let handled = replay(&handler, &received);
-                delivery::handle(&context, &consumer, &received, handled).await;
-            }
-        })
-        .await;
-}
-
 /// Handles a hook. If that fails again and again, it is recorded, so that its tenant sees it.
 async fn handle(
     handler: &Handler,
@@ -132,28 +118,32 @@ async fn handle(
     Ok(Handled::Dead(format!("{error:#}")))
 }
 
-/// Handles the hooks once more that a commit names.
-async fn replay(handler: &Handler, received: &Received) -> anyhow::Result<Handled> {
-    let message = &received.message;
-    let commit = match decode::commit::<Area>(&message.subject, &message.payload) {
-        Ok(commit) => commit,
-        Err(reason) => return delivery::undecoded(reason),
-    };
-    let TenantId::Tenant(tenant) = commit.tenant else {
-        return Ok(Handled::Dead("the platform has no hooks".to_owned()));
-    };
-    for event in &commit.events {
-        match event {
-            Event::ReplayRequested { source, hook } => {
-                let replay = handler.replay((tenant, *source), *hook, received.trace);
-                replay.await?;
+/// Handles the hooks once more that commits name.
+struct Replays(Arc<Handler>);
+
+impl delivery::Handler for Replays {
+    async fn handle(&self, received: &Received) -> anyhow::Result<Handled> {
+        let message = &received.message;
+        let commit = match decode::commit::<Area>(&message.subject, &message.payload) {
+            Ok(commit) => commit,
+            Err(reason) => return delivery::undecoded(reason),
+        };
+        let TenantId::Tenant(tenant) = commit.tenant else {
+            return Ok(Handled::Dead("the platform has no hooks".to_owned()));
+        };
+        for event in &commit.events {
+            match event {
+                Event::ReplayRequested { source, hook } => {
+                    let replay = self.0.replay((tenant, *source), *hook, received.trace);
+                    replay.await?;
+                }
+                Event::Created { .. }
+                | Event::Updated { .. }
+                | Event::Deleted { .. }
+                | Event::SecretRotated { .. }
+                | Event::Resealed { .. } => {}
             }
-            Event::Created { .. }
-            | Event::Updated { .. }
-            | Event::Deleted { .. }
-            | Event::SecretRotated { .. }
-            | Event::Resealed { .. } => {}
         }
+        Ok(Handled::Done)
     }
-    Ok(Handled::Done)
 }

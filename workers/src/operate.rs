@@ -1,6 +1,6 @@
 //! The operator's commands, which run while everything else runs.
 
-mod any_view;
+mod all_views;
 mod drop_deleted;
 mod migrate;
 mod move_tenant;

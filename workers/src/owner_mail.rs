@@ -76,7 +76,7 @@ pub(crate) async fn run<M: OwnerMail>(
         sender,
         mails,
     };
-    handle_all(consumer, shared, requests).await;
+    handle_all(consumer, shared, &requests).await;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use async_nats::jetstream;
 use event_store::{CommandSender, EventLog, GroupCommit, Monitor, program};
 use events_schema::{Area as _, AreaName, View};
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -349,6 +349,7 @@ impl Start<'_> {
     }
 }
 
+/// Loops are boxed: tokio's task would be compiled again for each type of them.
 impl Visitor for Start<'_> {
     fn commands<A: Aggregate>(&mut self) {
         if self.runs(Loop::Commands) {
@@ -360,8 +361,8 @@ impl Visitor for Start<'_> {
                 ..self.expect(Consumer::commands(A::Area::NAME))
             };
             let commits = self.commits.clone();
-            self.deciding
-                .spawn(loops::command::run::<A>(shared, commits));
+            let run = loops::command::run::<A>(shared, commits);
+            self.deciding.spawn(run.boxed());
         }
     }
 
@@ -370,7 +371,7 @@ impl Visitor for Start<'_> {
             let shared = self.expect(Consumer::views(V::NAME, V::Area::NAME));
             let (placements, confirmations) = (self.placements.clone(), self.confirmations.clone());
             let run = loops::view::run::<V>(shared, placements, confirmations);
-            self.running.spawn(run);
+            self.running.spawn(run.boxed());
         }
     }
 
@@ -378,8 +379,8 @@ impl Visitor for Start<'_> {
         if self.runs(Loop::Reactions) {
             let shared = self.expect(Consumer::reactions(R::NAME, R::Source::NAME));
             let sender = self.sender.clone();
-            self.running
-                .spawn(loops::reaction::run::<R>(shared, sender));
+            let run = loops::reaction::run::<R>(shared, sender);
+            self.running.spawn(run.boxed());
         }
     }
 
@@ -401,6 +402,6 @@ impl Visitor for Start<'_> {
         let shared = self.expect(Consumer::effects(E::NAME, AreaOf::<E>::NAME));
         let (sender, placements) = (self.sender.clone(), self.placements.clone());
         let run = async move { loops::effect::run(effect?, shared, sender, placements).await };
-        self.running.spawn(run);
+        self.running.spawn(run.boxed());
     }
 }

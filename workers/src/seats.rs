@@ -52,7 +52,7 @@ pub(crate) async fn run(shared: Shared, sender: CommandSender) -> anyhow::Result
         log,
         sender,
     };
-    handle_all(Consumer::seats(), shared, seats).await;
+    handle_all(Consumer::seats(), shared, &seats).await;
     Ok(())
 }
 

@@ -7,19 +7,18 @@
 use std::{
     collections::HashMap,
     num::NonZeroUsize,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, bail};
-use async_nats::{Client, jetstream};
+use async_nats::Client;
 use event_store::{Append, Appended, EventLog, GroupCommit, Trace};
 use events_schema::{
     Actor, Area as _, Claim, ClaimHolder, Command, CommandId, Commit, Id, Outcome, Reject,
     RejectionKind, Time,
     subject::{SENDERS, inbox_of},
 };
-use futures_util::{StreamExt, stream::select_all};
 use lru::LruCache;
 use serde::Serialize;
 use tracing::debug_span;
@@ -30,7 +29,7 @@ use crate::{
     loops::{
         Shared,
         consumers::Consumer,
-        delivery::{self, Handled, Received},
+        delivery::{self, Handled, Handler, Received, handle_consumers},
         history::{self, Histories, History, subject_of},
         limit::{Limits, check_objects},
         slots::Slots,
@@ -59,32 +58,19 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(10);
 /// # Errors
 /// Never: failures are retried or end in DEAD. The result fits the other loops.
 pub async fn run<A: Aggregate>(shared: Shared, commits: GroupCommit) -> anyhow::Result<()> {
-    let client = shared.client.clone();
-    let context = jetstream::new(client.clone());
     let consumer = Consumer::commands(A::Area::NAME);
-    let decider = Arc::new(Decider::<A> {
+    let decider = Decider::<A> {
         log: commits.log().clone(),
         commits,
         histories: Histories::new(history::MAX_BYTES),
         limits: Limits::new(),
         slots: Slots::new(consumer.concurrency),
         not_stored: Mutex::new(LruCache::new(REMEMBERED)),
-        client,
-    });
+        client: shared.client.clone(),
+    };
     let internal = Consumer::internal_commands(A::Area::NAME);
-    let messages = [consumer].into_iter().chain(internal).map(|consumer| {
-        let messages = delivery::messages(consumer.clone(), shared.clone());
-        messages.map(move |received| (consumer.clone(), received))
-    });
-    select_all(messages)
-        .for_each_concurrent(MAX_WAITING, |(consumer, received)| {
-            let (decider, context) = (decider.clone(), context.clone());
-            async move {
-                let handled = decider.handle(&received);
-                delivery::handle(&context, &consumer, &received, handled).await;
-            }
-        })
-        .await;
+    let consumers: Vec<_> = [consumer].into_iter().chain(internal).collect();
+    handle_consumers(&consumers, MAX_WAITING, shared, &decider).await;
     Ok(())
 }
 
@@ -111,7 +97,7 @@ struct Decider<A: Aggregate> {
     not_stored: Mutex<LruCache<CommandId, (Instant, Outcome)>>,
 }
 
-impl<A: Aggregate> Decider<A> {
+impl<A: Aggregate> Handler for Decider<A> {
     async fn handle(&self, received: &Received) -> anyhow::Result<Handled> {
         let message = &received.message;
         let command = match decode::command::<A::Area>(&message.subject, &message.payload) {
@@ -131,7 +117,9 @@ impl<A: Aggregate> Decider<A> {
         }
         Ok(Handled::Done)
     }
+}
 
+impl<A: Aggregate> Decider<A> {
     async fn decide(&self, command: &Command<A::Area>, trace: Trace) -> anyhow::Result<Outcome> {
         let key = (command.tenant, command.aggregate);
         let kept = self.histories.get(key);

@@ -14,7 +14,7 @@
 use std::{
     future::Future,
     panic::AssertUnwindSafe,
-    sync::{Arc, LazyLock},
+    sync::LazyLock,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -25,7 +25,11 @@ use event_store::{
     telemetry::{self, KeyValue},
 };
 use events_schema::subject::COMMANDS;
-use futures_util::{FutureExt, Stream, StreamExt, stream};
+use futures_util::{
+    FutureExt, Stream, StreamExt,
+    future::BoxFuture,
+    stream::{self, select_all},
+};
 use tokio::time::timeout;
 
 use crate::{
@@ -265,17 +269,44 @@ pub trait Handler: Send + Sync {
     fn handle(&self, received: &Received) -> impl Future<Output = anyhow::Result<Handled>> + Send;
 }
 
+/// A handler as an object: the code around it is compiled once, and not for each handler.
+pub trait AnyHandler: Send + Sync {
+    /// Does the same as [`Handler::handle`].
+    fn handle_boxed<'a>(&'a self, received: &'a Received)
+    -> BoxFuture<'a, anyhow::Result<Handled>>;
+}
+
+impl<H: Handler> AnyHandler for H {
+    fn handle_boxed<'a>(
+        &'a self,
+        received: &'a Received,
+    ) -> BoxFuture<'a, anyhow::Result<Handled>> {
+        Box::pin(self.handle(received))
+    }
+}
+
 /// Handles the messages of a consumer until `shutdown`, several at once.
-pub async fn handle_all(consumer: Consumer, shared: Shared, handler: impl Handler) {
-    let (context, handler) = (jetstream::new(shared.client.clone()), Arc::new(handler));
-    messages(consumer.clone(), shared)
-        .for_each_concurrent(consumer.concurrency, |received| {
-            let (context, consumer) = (context.clone(), consumer.clone());
-            let handler = handler.clone();
-            async move {
-                let handled = handler.handle(&received);
-                handle(&context, &consumer, &received, handled).await;
-            }
+pub async fn handle_all(consumer: Consumer, shared: Shared, handler: &dyn AnyHandler) {
+    let at_once = consumer.concurrency;
+    handle_consumers(&[consumer], at_once, shared, handler).await;
+}
+
+/// Handles the messages of several consumers until `shutdown`, so many at once.
+pub async fn handle_consumers(
+    consumers: &[Consumer],
+    at_once: usize,
+    shared: Shared,
+    handler: &dyn AnyHandler,
+) {
+    let context = &jetstream::new(shared.client.clone());
+    let messages = consumers.iter().map(|consumer| {
+        let messages = messages(consumer.clone(), shared.clone());
+        messages.map(move |received| (consumer, received))
+    });
+    select_all(messages)
+        .for_each_concurrent(at_once, |(consumer, received)| async move {
+            let handled = handler.handle_boxed(&received);
+            handle(context, consumer, &received, handled).await;
         })
         .await;
 }

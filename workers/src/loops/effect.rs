@@ -15,7 +15,6 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use async_nats::jetstream;
 use event_store::{
     CommandSender, EventLog, Handling, Trace,
     telemetry::{self, KeyValue},
@@ -23,7 +22,7 @@ use event_store::{
 use events_schema::{
     Area as _, Command, CommandId, Id, Outcome, TenantId, Time, secret::derived_id,
 };
-use futures_util::StreamExt;
+use futures_util::FutureExt as _;
 use lru::LruCache;
 use tokio::{
     sync::{Notify, Semaphore},
@@ -41,7 +40,7 @@ use crate::{
     loops::{
         Shared,
         consumers::Consumer,
-        delivery::{self, Handled, Received},
+        delivery::{self, Handled, Handler, Received, handle_all},
         history::{History, subject_of},
         retry::{is_outage, retry_after},
     },
@@ -97,25 +96,13 @@ pub async fn run<E: Effect>(
         busy: Mutex::default(),
         records: Mutex::new(LruCache::new(REMEMBERED)),
     });
-    let watch = tokio::spawn(find_lost(effects.clone()));
+    let watch = tokio::spawn(find_lost(effects.clone()).boxed());
     tokio::join!(
-        collect(effects.clone(), shared),
-        attempt_all(effects, shutdown)
+        handle_all(effects.consumer.clone(), shared, &*effects),
+        attempt_all(effects.clone(), shutdown)
     );
     watch.abort();
     Ok(())
-}
-
-/// Adds what commits request to the outbox.
-async fn collect<E: Effect>(effects: Arc<Effects<E>>, shared: Shared) {
-    let context = &jetstream::new(shared.client.clone());
-    let (effects, consumer) = (&effects, &effects.consumer);
-    delivery::messages(consumer.clone(), shared)
-        .for_each_concurrent(consumer.concurrency, |received| async move {
-            let handled = effects.collect(&received);
-            delivery::handle(context, consumer, &received, handled).await;
-        })
-        .await;
 }
 
 /// Attempts what is due in the outbox.
@@ -140,10 +127,11 @@ async fn attempt_all<E: Effect>(effects: Arc<Effects<E>>, shutdown: Cancellation
         match effects.outbox.claim(effects.busy()).await {
             Ok(Some(claimed)) => {
                 let effects = effects.clone();
-                attempts.spawn(async move {
+                let attempt = async move {
                     effects.attempt(claimed).await;
                     drop(slot);
-                });
+                };
+                attempts.spawn(attempt.boxed());
             }
             Ok(None) => {
                 let wait = timeout(LOOK_EVERY, effects.wake.notified());
@@ -209,8 +197,9 @@ struct Pending<T> {
     revision: u64,
 }
 
-impl<E: Effect> Effects<E> {
-    async fn collect(&self, received: &Received) -> anyhow::Result<Handled> {
+impl<E: Effect> Handler for Effects<E> {
+    /// Adds to the outbox what a commit requests.
+    async fn handle(&self, received: &Received) -> anyhow::Result<Handled> {
         let message = &received.message;
         let commit = match decode::commit::<AreaOf<E>>(&message.subject, &message.payload) {
             Ok(commit) => commit,
@@ -226,7 +215,9 @@ impl<E: Effect> Effects<E> {
         }
         Ok(Handled::Done)
     }
+}
 
+impl<E: Effect> Effects<E> {
     /// Adds an effect to the outbox, unless its record shows a result: the log is replayed.
     async fn add(&self, entry: &Entry) -> anyhow::Result<()> {
         if let Some(Pending { task, revision }) = self.pending(entry).await? {

@@ -13,7 +13,7 @@ use event_store::{
     Location,
     telemetry::{self, KeyValue},
 };
-use events_schema::{TenantId, View};
+use events_schema::TenantId;
 use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     placements::Placements,
-    views::{Confirmations, ParkedTenants, Scope, Views},
+    views::{AnyView, Confirmations, ParkedTenants, Scope},
 };
 
 /// How long a host may fail before its tenants are parked: longer than an election.
@@ -124,17 +124,17 @@ impl Parking {
 
     /// Fills the documents of parked tenants whose hosts work again, for ever. Any worker does so,
     /// not only the one that has parked them.
-    pub(super) async fn fill<V: View>(&self, views: &Views<V>) {
+    pub(super) async fn fill(&self, view: &dyn AnyView) {
         loop {
-            if let Err(error) = self.look(views).await {
-                let (view, error) = (V::NAME, format!("{error:#}"));
+            if let Err(error) = self.look(view).await {
+                let (view, error) = (self.recorded.view(), format!("{error:#}"));
                 tracing::warn!(view, error, "looking at parked tenants failed");
             }
             sleep(LOOK_EVERY).await;
         }
     }
 
-    async fn look<V: View>(&self, views: &Views<V>) -> anyhow::Result<()> {
+    async fn look(&self, view: &dyn AnyView) -> anyhow::Result<()> {
         let recorded = self.recorded.all().await?;
         let parked: Vec<TenantId> = self.state().parked.iter().copied().collect();
         for tenant in parked {
@@ -146,8 +146,8 @@ impl Parking {
             if self.is_parked(tenant) || !self.all_work(tenant).await? {
                 continue;
             }
-            if let Err(error) = self.try_fill(views, tenant).await {
-                let (view, error) = (V::NAME, format!("{error:#}"));
+            if let Err(error) = self.try_fill(view, tenant).await {
+                let (view, error) = (self.recorded.view(), format!("{error:#}"));
                 tracing::warn!(view, %tenant, error, "the tenant's documents are not filled yet");
             }
         }
@@ -155,19 +155,20 @@ impl Parking {
     }
 
     /// Fills a tenant's documents, unless another worker does.
-    async fn try_fill<V: View>(&self, views: &Views<V>, tenant: TenantId) -> anyhow::Result<()> {
+    async fn try_fill(&self, view: &dyn AnyView, tenant: TenantId) -> anyhow::Result<()> {
         let _permit = FILLS.acquire().await?;
         let Some(claimed) = self.recorded.claim(tenant).await? else {
             return Ok(());
         };
-        let filled = views.rebuild(Scope::Tenant(tenant), MAX_HELD_BYTES, &|_, _| {});
+        let filled = view.rebuild(Scope::Tenant(tenant), MAX_HELD_BYTES, &|_, _| {});
         let newer = filled.await?.newer;
         ensure!(
             newer == 0,
             "a newer release must fill {newer} of its documents"
         );
         if self.recorded.remove(tenant, claimed).await? {
-            tracing::info!(view = V::NAME, %tenant, "the tenant's documents are complete again");
+            let view = self.recorded.view();
+            tracing::info!(view, %tenant, "the tenant's documents are complete again");
         }
         Ok(())
     }

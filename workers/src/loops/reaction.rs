@@ -1,12 +1,13 @@
 //! Commits in, commands out. The reactions are in `reaction/`.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    marker::PhantomData,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context as _;
-use async_nats::jetstream;
 use event_store::CommandSender;
 use events_schema::{Area, Command, CommandId, Commit, Time, secret::derived_id};
-use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     loops::{
         Shared,
         consumers::Consumer,
-        delivery::{self, Handled, Received},
+        delivery::{self, Handled, Handler, Received, handle_all},
     },
     reaction::{Consequence, Reaction},
 };
@@ -30,38 +31,40 @@ const MARGIN: Duration = Duration::from_secs(60 * 60);
 /// # Errors
 /// Never: failures are retried or end in DEAD. The result fits the other loops.
 pub async fn run<R: Reaction>(shared: Shared, sender: CommandSender) -> anyhow::Result<()> {
-    let sender = &sender;
-    let context = &jetstream::new(shared.client.clone());
-    let consumer = &Consumer::reactions(R::NAME, R::Source::NAME);
-    delivery::messages(consumer.clone(), shared)
-        .for_each_concurrent(consumer.concurrency, |received| async move {
-            let handled = react::<R>(sender, &received);
-            delivery::handle(context, consumer, &received, handled).await;
-        })
-        .await;
+    let consumer = Consumer::reactions(R::NAME, R::Source::NAME);
+    let reactions = Reactions::<R> {
+        sender,
+        reaction: PhantomData,
+    };
+    handle_all(consumer, shared, &reactions).await;
     Ok(())
 }
 
-/// Sends the commands that follow from a commit, and waits for their outcomes: the stream of
-/// commands may lose one, and the commit would not send it again.
-async fn react<R: Reaction>(
-    sender: &CommandSender,
-    received: &Received,
-) -> anyhow::Result<Handled> {
-    let message = &received.message;
-    let commit = match decode::commit::<R::Source>(&message.subject, &message.payload) {
-        Ok(commit) => commit,
-        Err(reason) => return delivery::undecoded(reason),
-    };
-    if is_too_old::<R>(&commit) {
-        return Ok(Handled::Done);
+struct Reactions<R> {
+    sender: CommandSender,
+    reaction: PhantomData<R>,
+}
+
+impl<R: Reaction> Handler for Reactions<R> {
+    /// Sends the commands that follow from a commit, and waits for their outcomes: the stream of
+    /// commands may lose one, and the commit would not send it again.
+    async fn handle(&self, received: &Received) -> anyhow::Result<Handled> {
+        let message = &received.message;
+        let commit = match decode::commit::<R::Source>(&message.subject, &message.payload) {
+            Ok(commit) => commit,
+            Err(reason) => return delivery::undecoded(reason),
+        };
+        if is_too_old::<R>(&commit) {
+            return Ok(Handled::Done);
+        }
+        for (position, consequence) in R::react(&commit).into_iter().enumerate() {
+            let command = command_of::<R>(&commit, position, consequence);
+            let deadline = Instant::now() + OUTCOME_WITHIN;
+            let outcome = self.sender.send(command, received.trace, deadline);
+            outcome.await.context("sending a command")?;
+        }
+        Ok(Handled::Done)
     }
-    for (position, consequence) in R::react(&commit).into_iter().enumerate() {
-        let command = command_of::<R>(&commit, position, consequence);
-        let outcome = sender.send(command, received.trace, Instant::now() + OUTCOME_WITHIN);
-        outcome.await.context("sending a command")?;
-    }
-    Ok(Handled::Done)
 }
 
 /// Whether what followed from a commit may have expired. A replay would do it again.

@@ -12,7 +12,10 @@ use anyhow::{anyhow, bail};
 use async_nats::jetstream::{self, Context};
 use event_store::{Location, telemetry};
 use events_schema::{Area as _, TenantId, View};
-use futures_util::{StreamExt, future::join_all};
+use futures_util::{
+    FutureExt as _, StreamExt,
+    future::{BoxFuture, join_all},
+};
 use tokio::{sync::mpsc::Receiver, task::yield_now};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -46,9 +49,12 @@ pub async fn run<V: View>(
     placements: Placements,
     confirmations: Confirmations,
 ) -> anyhow::Result<()> {
-    let view_loop = Arc::new(ViewLoop::<V> {
+    let settling = Settling {
         context: jetstream::new(shared.client.clone()),
         consumer: Consumer::views(V::NAME, V::Area::NAME),
+    };
+    let view_loop = Arc::new(ViewLoop::<V> {
+        settling: Arc::new(settling),
         parking: Parking::new(placements.clone(), confirmations.clone(), V::NAME),
         views: Views::new(shared.client.clone(), placements.clone(), confirmations),
         placements,
@@ -57,18 +63,18 @@ pub async fn run<V: View>(
         stop: shared.shutdown.child_token(),
         failure: OnceLock::new(),
     });
-    view_loop.views.prepare().await?;
+    view_loop.views.collection.prepare().await?;
     let (filling, stop) = (view_loop.clone(), view_loop.stop.clone());
-    view_loop.tasks.spawn(async move {
+    view_loop.spawn(async move {
         let filled = filling.parking.fill(&filling.views);
         stop.run_until_cancelled(filled).await;
     });
     let (removing, stop) = (view_loop.clone(), view_loop.stop.clone());
-    view_loop.tasks.spawn(async move {
-        let removed = removing.views.keep_removing_expired();
+    view_loop.spawn(async move {
+        let removed = removing.views.collection.keep_removing_expired();
         stop.run_until_cancelled(removed).await;
     });
-    let consumer = view_loop.consumer.clone();
+    let consumer = view_loop.settling.consumer.clone();
     let shutdown = view_loop.stop.clone();
     delivery::messages(consumer, Shared { shutdown, ..shared })
         .ready_chunks(BULK)
@@ -94,8 +100,7 @@ struct Delivered<V: View> {
 }
 
 struct ViewLoop<V: View> {
-    context: Context,
-    consumer: Consumer,
+    settling: Arc<Settling>,
     views: Views<V>,
     placements: Placements,
     /// The commits that wait, by their places. A queue exists while somebody writes its commits.
@@ -117,11 +122,13 @@ impl<V: View> ViewLoop<V> {
             let message = &received.message;
             match decode::commit::<V::Area>(&message.subject, &message.payload) {
                 Err(reason) => {
-                    self.settle(&received, &delivery::undecoded(reason)).await;
+                    self.settling
+                        .settle(&received, &delivery::undecoded(reason))
+                        .await;
                 }
-                Ok(_) if is_lost(&self.consumer, message) => {
+                Ok(_) if is_lost(&self.settling.consumer, message) => {
                     let lost = Handled::Dead(LOST.to_owned());
-                    self.settle(&received, &Ok(lost)).await;
+                    self.settling.settle(&received, &Ok(lost)).await;
                 }
                 Ok(commit) => delivered.push(Delivered {
                     key: Views::<V>::key(&commit),
@@ -144,7 +151,7 @@ impl<V: View> ViewLoop<V> {
                 Some(Ok(places)) => self.queue(places, delivered).await,
                 Some(Err(error)) => {
                     let error = anyhow::Error::msg(error.clone());
-                    self.settle(&delivered.received, &Err(error)).await;
+                    self.settling.settle(&delivered.received, &Err(error)).await;
                 }
                 None => {}
             }
@@ -157,7 +164,7 @@ impl<V: View> ViewLoop<V> {
         tenants: BTreeSet<TenantId>,
     ) -> BTreeMap<TenantId, Result<Places, String>> {
         let all = self.placements.of(tenants.clone());
-        if let Ok(all) = delivery::bounded(self.consumer.ack_wait, all).await {
+        if let Ok(all) = delivery::bounded(self.settling.consumer.ack_wait, all).await {
             return all
                 .into_iter()
                 .map(|(tenant, at)| (tenant, Ok(at)))
@@ -165,7 +172,7 @@ impl<V: View> ViewLoop<V> {
         }
         let each = tenants.into_iter().map(async |tenant| {
             let places = self.placements.of(BTreeSet::from([tenant]));
-            let places = delivery::bounded(self.consumer.ack_wait, places).await;
+            let places = delivery::bounded(self.settling.consumer.ack_wait, places).await;
             let places = places.map(|mut all| all.remove(&tenant).unwrap_or_default());
             (tenant, places.map_err(|error| format!("{error:#}")))
         });
@@ -186,7 +193,7 @@ impl<V: View> ViewLoop<V> {
                 }
                 Err(NotQueued::Full(unsent)) => {
                     let error = anyhow!("too much waits for this database of the view");
-                    return self.settle(&unsent.received, &Err(error)).await;
+                    return self.settling.settle(&unsent.received, &Err(error)).await;
                 }
             }
         }
@@ -203,7 +210,7 @@ impl<V: View> ViewLoop<V> {
         let queue = queues.entry(places.clone()).or_insert_with(|| {
             let (queue, waiting) = PlaceQueue::new();
             let write = self.clone().write(places.clone(), queue.clone(), waiting);
-            self.tasks.spawn(write);
+            self.spawn(write);
             queue
         });
         let queue = queue.clone();
@@ -258,7 +265,12 @@ impl<V: View> ViewLoop<V> {
             commits.entry(key).or_default().push(logged);
             by_document.entry(key).or_default().push(received);
         }
-        match delivery::bounded(self.consumer.ack_wait, self.views.apply(places, &commits)).await {
+        match delivery::bounded(
+            self.settling.consumer.ack_wait,
+            self.views.apply(places, &commits),
+        )
+        .await
+        {
             Ok(applied) => {
                 let messages = by_document.into_values().flatten().collect();
                 self.confirm(messages, applied);
@@ -289,13 +301,18 @@ impl<V: View> ViewLoop<V> {
     ) {
         let of_document = all.get(&key).cloned().unwrap_or_default();
         let alone = Commits::<V>::from([(key, of_document)]);
-        match delivery::bounded(self.consumer.ack_wait, self.views.apply(places, &alone)).await {
+        match delivery::bounded(
+            self.settling.consumer.ack_wait,
+            self.views.apply(places, &alone),
+        )
+        .await
+        {
             Ok(applied) => self.confirm(messages, applied),
             Err(error) => {
                 if error.is::<OtherLog>() {
                     self.leave_other_log(places, key.0, &error).await;
                 }
-                self.settle_all(&messages, Err(error)).await;
+                self.settling.settle_all(&messages, Err(error)).await;
             }
         }
     }
@@ -336,29 +353,50 @@ impl<V: View> ViewLoop<V> {
             of_tenant.push(delivered);
         }
         for (tenant, delivered) in by_tenant {
-            let view_loop = self.clone();
-            self.tasks.spawn(async move {
-                let recorded = view_loop.parking.recorded.add(tenant);
-                let recorded = delivery::bounded(view_loop.consumer.ack_wait, recorded).await;
-                let messages = delivered.into_iter().map(|delivered| delivered.received);
-                view_loop
-                    .settle_all(&messages.collect::<Vec<_>>(), recorded)
-                    .await;
-            });
+            let (settling, recorded) = (self.settling.clone(), self.parking.recorded.clone());
+            let messages = delivered.into_iter().map(|delivered| delivered.received);
+            let messages: Vec<_> = messages.collect();
+            let recorded = async move { recorded.add(tenant).await }.boxed();
+            self.tasks.spawn(settling.settle_after(recorded, messages));
         }
     }
 
     /// Acknowledges messages in the background, once their documents are durable.
-    fn confirm(self: &Arc<Self>, messages: Vec<Received>, applied: Applied) {
-        let view_loop = self.clone();
-        self.tasks.spawn(async move {
-            let confirmed = delivery::bounded(view_loop.consumer.ack_wait, applied.confirm()).await;
-            view_loop.settle_all(&messages, confirmed).await;
-        });
+    fn confirm(&self, messages: Vec<Received>, applied: Applied) {
+        let confirmed = async move { applied.confirm().await }.boxed();
+        let settled = self.settling.clone().settle_after(confirmed, messages);
+        self.tasks.spawn(settled);
     }
 
-    async fn settle_all(&self, messages: &[Received], applied: anyhow::Result<()>) {
-        let result = applied.map(|()| Handled::Done);
+    /// Starts a task. It is boxed: tokio's task would be compiled again for each view.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task.boxed());
+    }
+
+    fn queues(&self) -> MutexGuard<'_, HashMap<Places, PlaceQueue<Delivered<V>>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Settles the messages of a view. It is compiled once for all views.
+struct Settling {
+    context: Context,
+    consumer: Consumer,
+}
+
+impl Settling {
+    /// Acknowledges messages once this has succeeded.
+    async fn settle_after(
+        self: Arc<Self>,
+        done: BoxFuture<'static, anyhow::Result<()>>,
+        messages: Vec<Received>,
+    ) {
+        let done = delivery::bounded(self.consumer.ack_wait, done).await;
+        self.settle_all(&messages, done).await;
+    }
+
+    async fn settle_all(&self, messages: &[Received], result: anyhow::Result<()>) {
+        let result = result.map(|()| Handled::Done);
         let settled = messages
             .iter()
             .map(|received| self.settle(received, &result));
@@ -367,9 +405,5 @@ impl<V: View> ViewLoop<V> {
 
     async fn settle(&self, received: &Received, result: &anyhow::Result<Handled>) {
         delivery::settle(&self.context, &self.consumer, received, result).await;
-    }
-
-    fn queues(&self) -> MutexGuard<'_, HashMap<Places, PlaceQueue<Delivered<V>>>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,7 +15,7 @@ use events_schema::{
 use futures_util::future::BoxFuture;
 use mongodb::bson::{Bson, Document, doc};
 
-use crate::{decode, operate::any_view, placements::Placements};
+use crate::{decode, operate::all_views, placements::Placements};
 
 /// Drops what MongoDB has of tenants that were deleted at least `grace` ago. `progress` is called
 /// with the tenant and what was dropped. Every run looks at all deleted tenants.
@@ -40,14 +40,14 @@ async fn drop_all(
 ) -> anyhow::Result<()> {
     let client = event_store::connect(nats, "workers").await?;
     let placements = Placements::connect(mongo).await?;
-    let views = any_view::of(AreaName::ALL.iter().copied(), &client, &placements);
+    let views = all_views::of(AreaName::ALL.iter().copied(), &client, &placements);
     let of_tenants = views
         .iter()
-        .filter(|view| view.home() == events_schema::Home::Tenant);
+        .filter(|view| view.collection().kind.home == events_schema::Home::Tenant);
     let dropping = Dropping {
         log: EventLog::new(client),
         placements,
-        views: of_tenants.map(|view| view.name()).collect(),
+        views: of_tenants.map(|view| view.collection().kind.name).collect(),
     };
     let deleted_before = Time::from(SystemTime::now() - grace);
     let mut failures = Vec::new();

@@ -5,7 +5,7 @@ use event_store::{MongoOptions, NatsOptions};
 use events_schema::AreaName;
 use futures_util::future::BoxFuture;
 
-use crate::{operate::any_view, placements::Placements, streams};
+use crate::{operate::all_views, placements::Placements, streams};
 
 /// Creates or updates the streams and buckets, and creates the indexes of the platform's database.
 /// Deletes nothing, and may run at any time and again.
@@ -22,8 +22,8 @@ pub fn migrate<'a>(
         let client = event_store::connect(nats, "workers").await?;
         streams::migrate(jetstream::new(client.clone()), replicas).await?;
         let placements = Placements::connect(mongo).await?;
-        for view in any_view::of(AreaName::ALL.iter().copied(), &client, &placements) {
-            view.prepare().await?;
+        for view in all_views::of(AreaName::ALL.iter().copied(), &client, &placements) {
+            view.collection().prepare().await?;
         }
         Ok(())
     })

@@ -25,9 +25,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     decode,
-    operate::any_view::{self, AnyView},
+    operate::all_views,
     placements::{KEPT_FOR, Placements},
-    views::{MAX_WRITE_TIME, PARKED, Scope},
+    views::{AnyView, MAX_WRITE_TIME, PARKED, Scope},
 };
 
 /// Every write that began before has ended after this time, with a margin for clocks and
@@ -85,8 +85,8 @@ impl Mover {
         let client = event_store::connect(nats, "workers").await?;
         let placements = Placements::connect(mongo).await?;
         let tenant = find_tenant(&placements, tenant).await?;
-        let mut views = any_view::of(AreaName::ALL.iter().copied(), &client, &placements);
-        views.retain(|view| view.home() == Home::Tenant);
+        let mut views = all_views::of(AreaName::ALL.iter().copied(), &client, &placements);
+        views.retain(|view| view.collection().kind.home == Home::Tenant);
         Ok(Self {
             log: EventLog::new(client.clone()),
             sender: CommandSender::start(client).await?,
@@ -231,7 +231,10 @@ impl Mover {
             old.list_collection_names().await
         });
         for name in names.await? {
-            let is_known = self.views.iter().any(|view| view.name() == name);
+            let is_known = self
+                .views
+                .iter()
+                .any(|view| view.collection().kind.name == name);
             // An interrupted rebuild of an earlier release has left this.
             let is_leftover = name.contains('.');
             if is_known || is_leftover || name == PARKED {
@@ -297,7 +300,9 @@ impl Mover {
         progress: StepProgress<'_>,
     ) -> anyhow::Result<()> {
         for view in &self.views {
-            let of_view = |read: u64, _| progress(&format!("{}: {read} commits", view.name()));
+            let of_view = |read: u64, _| {
+                progress(&format!("{}: {read} commits", view.collection().kind.name))
+            };
             let scope = Scope::Fill(self.tenant_id(), new.clone());
             view.rebuild(scope, MAX_HELD_BYTES, &of_view).await?;
             self.ensure_same(view.as_ref(), old, new).await?;
@@ -312,12 +317,17 @@ impl Mover {
         new: &Location,
     ) -> anyhow::Result<()> {
         for _ in 0..MAX_COMPARISONS {
-            if view.differences(self.tenant_id(), old, new).await? == 0 {
+            if view
+                .collection()
+                .differences(self.tenant_id(), old, new)
+                .await?
+                == 0
+            {
                 return Ok(());
             }
             sleep(COMPARISON_PAUSE).await;
         }
-        let name = view.name();
+        let name = view.collection().kind.name;
         bail!("the view {name} differs between the two places; rebuild it and try again")
     }
 
@@ -385,7 +395,7 @@ impl Mover {
             let of_tenant = doc! { "tenant": self.tenant.to_string() };
             for view in &self.views {
                 self.ensure_to_drop(place).await?;
-                let (name, of_tenant) = (view.name(), of_tenant.clone());
+                let (name, of_tenant) = (view.collection().kind.name, of_tenant.clone());
                 let dropped = database.run("delete_many", |shared| async move {
                     let documents = shared.collection::<Document>(name);
                     documents.delete_many(of_tenant).await

@@ -5,7 +5,7 @@ use event_store::{MongoOptions, NatsOptions};
 use events_schema::AreaName;
 use futures_util::future::BoxFuture;
 
-use crate::{operate::any_view, placements::Placements, views::Scope};
+use crate::{operate::all_views, placements::Placements, views::Scope};
 
 /// The default of `--memory-mib`: enough for all documents of a log of two million commits.
 pub const REBUILD_MEMORY_MIB: u32 = 1_024;
@@ -40,8 +40,8 @@ async fn rebuild_all(
     let (tenants, others): (Vec<AreaName>, Vec<AreaName>) =
         areas.iter().partition(|area| **area == AreaName::Tenant);
     let (mut unreadable, mut failures) = (0, Vec::new());
-    for view in any_view::of(tenants.into_iter().chain(others), &client, &placements) {
-        let name = view.name();
+    for view in all_views::of(tenants.into_iter().chain(others), &client, &placements) {
+        let name = view.collection().kind.name;
         let of_view = |read: u64, next: u64| {
             progress(name, &format!("{read} commits read, up to sequence {next}"));
         };

@@ -13,7 +13,6 @@ use event_store::{
     telemetry::{self, KeyValue},
 };
 use events_schema::{StripeCustomerId, StripeHook, subject::STRIPE};
-use futures_util::StreamExt as _;
 use lru::LruCache;
 use tokio::sync::Mutex;
 
@@ -23,7 +22,7 @@ use crate::{
     loops::{
         Shared,
         consumers::Consumer,
-        delivery::{self, Handled, Received},
+        delivery::{self, Handled, Handler, Received, handle_all},
     },
     stripe::Stripe,
 };
@@ -75,41 +74,37 @@ pub(crate) async fn run(
     shared: Shared,
     sender: CommandSender,
 ) -> anyhow::Result<()> {
-    let context = jetstream::new(shared.client.clone());
     let log = EventLog::new(shared.client.clone());
-    let hooks = Arc::new(Hooks {
+    let hooks = Hooks {
         reconciler: Reconciler::new(stripe, log, sender),
-        jetstream: context.clone(),
+        jetstream: jetstream::new(shared.client.clone()),
         is_live: config.stripe.is_live(),
         covered: std::sync::Mutex::new(LruCache::new(REMEMBERED)),
-    });
-    let consumer = Consumer::stripe_hooks();
-    delivery::messages(consumer.clone(), shared)
-        .for_each_concurrent(consumer.concurrency, |received| {
-            let (hooks, context, consumer) = (hooks.clone(), context.clone(), consumer.clone());
-            async move {
-                let handled = handle(&hooks, &received);
-                delivery::handle(&context, &consumer, &received, handled).await;
-            }
-        })
-        .await;
+    };
+    handle_all(Consumer::stripe_hooks(), shared, &hooks).await;
     Ok(())
 }
 
-async fn handle(hooks: &Hooks, received: &Received) -> anyhow::Result<Handled> {
-    match serde_json::from_slice::<StripeHook>(&received.message.payload) {
-        Ok(hook) => {
-            let result = hooks.handle(&hook, received).await?;
-            EVENTS.add(1, &[KeyValue::new("result", result)]);
-            Ok(Handled::Done)
+impl Handler for Hooks {
+    async fn handle(&self, received: &Received) -> anyhow::Result<Handled> {
+        match serde_json::from_slice::<StripeHook>(&received.message.payload) {
+            Ok(hook) => {
+                let result = self.handle_hook(&hook, received).await?;
+                EVENTS.add(1, &[KeyValue::new("result", result)]);
+                Ok(Handled::Done)
+            }
+            Err(error) => Ok(Handled::Dead(format!("the event cannot be read: {error}"))),
         }
-        Err(error) => Ok(Handled::Dead(format!("the event cannot be read: {error}"))),
     }
 }
 
 impl Hooks {
     /// Returns the result for metrics.
-    async fn handle(&self, hook: &StripeHook, received: &Received) -> anyhow::Result<&'static str> {
+    async fn handle_hook(
+        &self,
+        hook: &StripeHook,
+        received: &Received,
+    ) -> anyhow::Result<&'static str> {
         if hook.live != self.is_live {
             return Ok("other_mode");
         }

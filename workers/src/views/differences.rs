@@ -3,16 +3,16 @@
 use std::cmp::Ordering;
 
 use event_store::Location;
-use events_schema::{TenantId, View};
+use events_schema::TenantId;
 use futures_util::TryStreamExt;
 use mongodb::{
     Cursor,
     bson::{Document, doc},
 };
 
-use crate::views::documents::Views;
+use crate::views::Collection;
 
-impl<V: View> Views<V> {
+impl Collection {
     /// Counts the documents of a tenant that differ between two locations or exist at one only.
     ///
     /// # Errors
@@ -52,9 +52,10 @@ impl<V: View> Views<V> {
         location: &Location,
     ) -> anyhow::Result<Cursor<Document>> {
         let database = self.placements.database(location)?;
+        let name = self.kind.name;
         let of_tenant = doc! { "tenant": tenant.to_string() };
         let found = database.run("find", |database| async move {
-            let documents = database.collection(V::NAME);
+            let documents = database.collection(name);
             documents.find(of_tenant).sort(doc! { "_id": 1 }).await
         });
         found.await

@@ -1,26 +1,19 @@
 //! The documents of one view, in all databases.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    marker::PhantomData,
-    sync::{Mutex, atomic::AtomicU64},
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context as _;
-use async_nats::{
-    Client,
-    jetstream::{self, Context},
-};
-use event_store::{EventLog, Location, Unavailable};
-use events_schema::{Area, Commit, Document, Home, Subject, TenantId, View};
+use async_nats::Client;
+use event_store::Location;
+use events_schema::{Area, Commit, Document, Home, TenantId, View};
 use futures_util::future::try_join_all;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::{
     decode::Logged,
     placements::Placements,
     views::{
+        collection::{Collection, Kind},
         confirmations::{Before, Confirmations},
         recent::Recent,
     },
@@ -37,10 +30,6 @@ pub const MAX_WRITE_TIME: Duration = Duration::from_secs(13);
 pub(super) const CALLER_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a place that is not read may delay the one that is read, of the two seconds for both.
 const ELSEWHERE_WITHIN: Duration = Duration::from_secs(1);
-/// How often the preparation of a view is tried at the start while the log does not answer.
-const MAX_TRIES: usize = 6;
-/// The pause between these tries.
-const TRY_PAUSE: Duration = Duration::from_secs(3);
 /// How long MongoDB may take for one write.
 pub(super) const SERVER_TIMEOUT_MS: i32 = 3_000;
 
@@ -74,57 +63,19 @@ impl Applied {
 
 /// The documents of one view, in all databases.
 pub struct Views<V: View> {
-    pub(super) context: Context,
-    pub(super) log: EventLog,
-    pub(super) placements: Placements,
-    pub(super) confirmations: Confirmations,
+    /// What needs no type.
+    pub collection: Collection,
     /// What was written last, at the place that is read.
     pub(super) recent: Recent<V>,
-    /// The locations that are prepared.
-    pub(super) prepared_at: Mutex<HashSet<Location>>,
-    /// A sequence that the log is known to have.
-    pub(super) log_end: AtomicU64,
-    /// Since when the log has not shown a commit that a document has.
-    pub(super) suspected: Mutex<Option<Instant>>,
-    view: PhantomData<V>,
 }
 
 impl<V: View> Views<V> {
     /// Makes a view whose documents are written under these placements.
     pub fn new(client: Client, placements: Placements, confirmations: Confirmations) -> Self {
+        let kind = Kind::of::<V>();
         Self {
-            confirmations,
-            log: EventLog::new(client.clone()),
-            context: jetstream::new(client),
-            placements,
+            collection: Collection::new(kind, client, placements, confirmations),
             recent: Recent::new(),
-            prepared_at: Mutex::default(),
-            log_end: AtomicU64::new(0),
-            suspected: Mutex::default(),
-            view: PhantomData,
-        }
-    }
-
-    /// Prepares the platform's collection: checks that it was written from this log, and creates
-    /// its indexes.
-    ///
-    /// # Errors
-    /// [`OtherLog`](super::OtherLog) if it was written from another log. Also if a server does not
-    /// answer.
-    pub async fn prepare(&self) -> anyhow::Result<()> {
-        let platform = self.placements.platform();
-        let mut tries = 1;
-        loop {
-            match self.prepared(&platform).await {
-                Ok(_) => return Ok(()),
-                Err(error) if error.is::<Unavailable>() && tries < MAX_TRIES => {
-                    let error = format!("{error:#}");
-                    tracing::warn!(view = V::NAME, error, "the view is not prepared yet");
-                }
-                Err(error) => return Err(error),
-            }
-            tries += 1;
-            sleep(TRY_PAUSE).await;
         }
     }
 
@@ -160,13 +111,19 @@ impl<V: View> Views<V> {
         };
         let written_elsewhere = timeout(ELSEWHERE_WITHIN, async {
             for other in others {
-                locations.push((other.clone(), self.confirmations.before(other).await?));
+                locations.push((
+                    other.clone(),
+                    self.collection.confirmations.before(other).await?,
+                ));
                 self.write_at(other, commits).await?;
             }
             anyhow::Ok(())
         });
         let written_elsewhere = written_elsewhere.await;
-        locations.push((read.clone(), self.confirmations.before(read).await?));
+        locations.push((
+            read.clone(),
+            self.collection.confirmations.before(read).await?,
+        ));
         let written = self.write_at(read, commits).await?;
         self.announce(read, &written).await?;
         written_elsewhere.context("another place of the tenant does not answer")??;
@@ -176,7 +133,7 @@ impl<V: View> Views<V> {
     fn applied(&self, locations: Vec<(Location, Before)>, commits: &Commits<V>) -> Applied {
         let sequences = commits.values().flatten().map(|logged| logged.sequence);
         Applied {
-            confirmations: self.confirmations.clone(),
+            confirmations: self.collection.confirmations.clone(),
             locations,
             through: (V::NAME, sequences.max().unwrap_or(0)),
         }
@@ -189,16 +146,12 @@ impl<V: View> Views<V> {
         location: &Location,
         documents: &[Document<V>],
     ) -> anyhow::Result<()> {
-        let mut stored = Vec::new();
+        let mut announced = Vec::new();
         for document in documents {
-            let subject = Subject::of_view::<V>(document.tenant, document.id.into()).to_string();
             let payload = serde_json::to_vec(document).context("encoding a document")?;
             self.recent.put(location, document, payload.len());
-            stored.push(self.context.publish(subject, payload.into()).await?);
+            announced.push((document.tenant, document.id.into(), payload.into()));
         }
-        for stored in stored {
-            stored.await.context("announcing a document")?;
-        }
-        Ok(())
+        self.collection.announce(announced).await
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use events_schema::{Area as _, TenantId, Time, View};
+use events_schema::{TenantId, Time};
 use futures_util::TryStreamExt;
 use mongodb::{
     IndexModel,
@@ -12,7 +12,7 @@ use mongodb::{
 };
 use tokio::time::sleep;
 
-use crate::views::Views;
+use crate::views::Collection;
 
 /// How often expired documents are removed.
 const EVERY: Duration = Duration::from_secs(60 * 60);
@@ -23,19 +23,20 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// All messages of the log.
 const ALL: &str = ">";
 
-impl<V: View> Views<V> {
+impl Collection {
     /// Removes expired documents now and once an hour, for ever. Any number of workers may do so.
     pub async fn keep_removing_expired(&self) {
-        if V::Area::RETENTION.is_none() {
+        if self.kind.retention.is_none() {
             return;
         }
+        let view = self.kind.name;
         loop {
             match self.remove_expired(SystemTime::now().into()).await {
                 Ok(0) => {}
-                Ok(removed) => tracing::info!(view = V::NAME, removed, "removed expired documents"),
+                Ok(removed) => tracing::info!(view, removed, "removed expired documents"),
                 Err(error) => {
                     let error = format!("{error:#}");
-                    tracing::warn!(view = V::NAME, error, "expired documents are not removed");
+                    tracing::warn!(view, error, "expired documents are not removed");
                 }
             }
             sleep(EVERY).await;
@@ -48,7 +49,7 @@ impl<V: View> Views<V> {
     /// # Errors
     /// If a server does not answer.
     async fn remove_expired(&self, now: Time) -> anyhow::Result<u64> {
-        let Some(retention) = V::Area::RETENTION else {
+        let Some(retention) = self.kind.retention else {
             return Ok(0);
         };
         let since = Time(now.0 - i64::try_from(retention.as_millis())?);
@@ -61,9 +62,10 @@ impl<V: View> Views<V> {
             "tenant": TenantId::Platform.to_string(),
             "sequence": { "$gt": 0, "$lt": i64::try_from(first)? },
         };
+        let view = self.kind.name;
         let database = self.prepared(&self.placements.platform()).await?;
         let indexed = database.run("create_indexes", |database| async move {
-            let documents = database.collection::<bson::Document>(V::NAME);
+            let documents = database.collection::<bson::Document>(view);
             documents.create_index(by_sequence()).await
         });
         indexed.await.context("creating the index of sequences")?;
@@ -71,7 +73,7 @@ impl<V: View> Views<V> {
         loop {
             let which = expired.clone();
             let found = database.run("find", |database| async move {
-                let documents = database.collection::<bson::Document>(V::NAME);
+                let documents = database.collection::<bson::Document>(view);
                 let found = documents.find(which).projection(doc! { "_id": 1 });
                 let found = found.limit(REMOVAL).await?;
                 found.try_collect::<Vec<_>>().await
@@ -86,7 +88,7 @@ impl<V: View> Views<V> {
             let mut which = expired.clone();
             which.insert("_id", doc! { "$in": ids });
             let deleted = database.run("delete", |database| async move {
-                let documents = database.collection::<bson::Document>(V::NAME);
+                let documents = database.collection::<bson::Document>(view);
                 documents.delete_many(which).await
             });
             let deleted = deleted.await.context("removing expired documents")?;
@@ -115,7 +117,11 @@ mod tests {
     use servers::{Layout, Role, Servers};
 
     use super::*;
-    use crate::{placements::Placements, streams, views::Confirmations};
+    use crate::{
+        placements::Placements,
+        streams,
+        views::{Confirmations, collection::Kind},
+    };
 
     #[tokio::test]
     async fn documents_are_removed_whose_last_commit_is_older_than_the_retention() {
@@ -156,9 +162,12 @@ mod tests {
             inserted.await.unwrap();
         }
         let confirmations = Confirmations::new(placements.clone());
-        let sessions =
-            Views::<session::View>::new(client.clone(), placements.clone(), confirmations.clone());
-        let projects = Views::<project::View>::new(client, placements, confirmations);
+        let collection = |kind| {
+            let (placements, confirmations) = (placements.clone(), confirmations.clone());
+            Collection::new(kind, client.clone(), placements, confirmations)
+        };
+        let sessions = collection(Kind::of::<session::View>());
+        let projects = collection(Kind::of::<project::View>());
         let day_ms = 24 * 60 * 60 * 1000;
         let after = |time: Time, days: i64| Time(time.0 + days * day_ms);
         assert_eq!(sessions.remove_expired(times[1]).await.unwrap(), 0);

@@ -96,7 +96,7 @@ impl<V: View> Views<V> {
         subject: &str,
     ) -> anyhow::Result<Document<V>> {
         let from = u64::try_from(document.sequence)? + 1;
-        for message in self.log.read(subject, from).await? {
+        for message in self.collection.log.read(subject, from).await? {
             let logged = decode::logged::<V::Area>(&message)?;
             if logged.commit.revision == revision(&document) + 1 {
                 step(&mut document, &logged);

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use event_store::{Database, Location};
-use events_schema::{Area as _, Document, Index, View};
+use events_schema::Index;
 use futures_util::future::try_join_all;
 use mongodb::{
     IndexModel,
@@ -15,20 +15,23 @@ use mongodb::{
     options::IndexOptions,
 };
 
-use crate::views::{Views, expired::by_sequence};
+use crate::views::{Collection, expired::by_sequence};
 
 /// The names of our indexes begin with their first field.
 const OURS: &str = "tenant";
 /// Commands that create indexes at once. MongoDB uses one core for each, and runs three.
 const INDEX_BUILDS: usize = 3;
 
-impl<V: View> Views<V> {
+impl Collection {
     /// Returns the database at a location. At the first call, checks that the view was written from
     /// this log, and creates the indexes.
     pub(super) async fn prepared(&self, location: &Location) -> anyhow::Result<Database> {
         let database = self.placements.database(location)?;
         if !self.prepared_at().contains(location) {
-            let recorded = self.confirmations.recorded(location, V::NAME).await?;
+            let recorded = self
+                .confirmations
+                .recorded(location, self.kind.name)
+                .await?;
             self.ensure_within_log(format!("database {}", location.database), recorded)
                 .await?;
             self.create_indexes(&database).await?;
@@ -39,30 +42,31 @@ impl<V: View> Views<V> {
 
     /// Creates those indexes that do not exist yet.
     pub(super) async fn create_indexes(&self, database: &Database) -> anyhow::Result<()> {
-        let indexes = indexes::<V>();
+        let (name, indexes) = (self.kind.name, indexes(self.kind.indexes));
         let groups = indexes.chunks(indexes.len().div_ceil(INDEX_BUILDS).max(1));
         let created = groups.map(async |indexes| {
             let indexes = indexes.to_vec();
             let created = database.run("create_indexes", |database| async move {
-                let documents = database.collection::<Document<V>>(V::NAME);
+                let documents = database.collection::<bson::Document>(name);
                 documents.create_indexes(indexes).await
             });
             created.await
         });
         let created = try_join_all(created).await;
-        created.with_context(|| format!("creating the indexes of {}", V::NAME))?;
+        created.with_context(|| format!("creating the indexes of {name}"))?;
         Ok(())
     }
 
     /// Drops the indexes that an earlier release has used.
     pub(super) async fn drop_old_indexes(&self, database: &Database) -> anyhow::Result<()> {
+        let collection = self.kind.name;
         let names = database.run("list_indexes", |database| async move {
-            let documents = database.collection::<Document<V>>(V::NAME);
+            let documents = database.collection::<bson::Document>(collection);
             documents.list_index_names().await
         });
         let mut names = names.await.context("listing the indexes")?;
-        let mut wanted = indexes::<V>();
-        wanted.extend(V::Area::RETENTION.map(|_| by_sequence()));
+        let mut wanted = indexes(self.kind.indexes);
+        wanted.extend(self.kind.retention.map(|_| by_sequence()));
         let wanted = wanted.iter().filter_map(|index| index.options.as_ref());
         let wanted = wanted.filter_map(|options| options.name.as_deref());
         let wanted: HashSet<&str> = wanted.chain(["_id_"]).collect();
@@ -70,7 +74,7 @@ impl<V: View> Views<V> {
         names.retain(|name| name.starts_with(OURS) && !wanted.contains(name.as_str()));
         for name in names {
             let dropped = database.run("drop_index", |database| async move {
-                let documents = database.collection::<Document<V>>(V::NAME);
+                let documents = database.collection::<bson::Document>(collection);
                 documents.drop_index(name).await
             });
             dropped.await.context("dropping an old index")?;
@@ -86,11 +90,11 @@ impl<V: View> Views<V> {
 }
 
 /// Returns the indexes that a view's collection needs.
-fn indexes<V: View>() -> Vec<IndexModel> {
+fn indexes(of_view: &[Index]) -> Vec<IndexModel> {
     // A move reads all documents of a tenant; everybody else reads only those that show something.
     let all = index(&Index::on(&[]), None);
     let shown = doc! { "view": { "$type": "object" } };
-    let shown = V::INDEXES.iter().map(|on| index(on, Some(shown.clone())));
+    let shown = of_view.iter().map(|on| index(on, Some(shown.clone())));
     std::iter::once(all).chain(shown).collect()
 }
 

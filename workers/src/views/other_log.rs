@@ -8,11 +8,11 @@ use std::{
 
 use anyhow::anyhow;
 use event_store::Unavailable;
-use events_schema::{Area as _, CommitSummary, Document, Subject, View};
+use events_schema::{CommitSummary, Document, Id, Subject, View};
 
 use crate::{
     decode::Logged,
-    views::{documents::Views, fold::revision},
+    views::{Collection, documents::Views, fold::revision},
 };
 
 /// How long the log must miss a commit: a leader that is cut off does not know that it is one no
@@ -30,7 +30,7 @@ pub struct OtherLog {
     view: &'static str,
     area: String,
     written_at: String,
-    sequence: i64,
+    sequence: u64,
 }
 
 impl<V: View> Views<V> {
@@ -50,15 +50,21 @@ impl<V: View> Views<V> {
         };
         let latest = commits.iter().map(|logged| logged.sequence).max();
         let latest = latest.unwrap_or(0);
-        let end = self
-            .log_end
-            .fetch_max(latest, Ordering::Relaxed)
-            .max(latest);
+        let end = &self.collection.log_end;
+        let end = end.fetch_max(latest, Ordering::Relaxed).max(latest);
         if sequence == 0 || (commits.iter().all(fits) && sequence <= end) {
             return Ok(());
         }
-        if self.is_in_log(document).await? {
-            // It is these commits that are odd, or the document is newer than all that was seen.
+        let id = document.id.into();
+        self.collection.ensure_in_log(id, revision, sequence).await
+    }
+}
+
+impl Collection {
+    /// Checks that the log has this revision of a document at this sequence.
+    async fn ensure_in_log(&self, id: Id, revision: u64, sequence: u64) -> anyhow::Result<()> {
+        if self.is_in_log(id, revision, sequence).await? {
+            // It is the next commits that are odd, or the document is newer than all that was seen.
             self.log_end.fetch_max(sequence, Ordering::Relaxed);
             *self
                 .suspected
@@ -66,24 +72,22 @@ impl<V: View> Views<V> {
                 .unwrap_or_else(PoisonError::into_inner) = None;
             return Ok(());
         }
-        Err(self.suspect(format!("document {}", document.id), document.sequence))
+        Err(self.suspect(format!("document {id}"), sequence))
     }
 
-    /// Whether the log has the last commit of a document where the document says.
-    async fn is_in_log(&self, document: &Document<V>) -> anyhow::Result<bool> {
-        let sequence = u64::try_from(document.sequence)?;
+    async fn is_in_log(&self, id: Id, revision: u64, sequence: u64) -> anyhow::Result<bool> {
         let Some(stored) = self.log.at(sequence).await? else {
             // It may have expired.
-            let may_expire = V::Area::RETENTION.is_some();
+            let may_expire = self.kind.retention.is_some();
             return Ok(may_expire && sequence <= self.log.last_sequence().await?);
         };
-        let Ok(Subject::Event { area, id, .. }) = Subject::parse(&stored.subject) else {
+        let Ok(Subject::Event { area, id: of, .. }) = Subject::parse(&stored.subject) else {
             return Ok(false);
         };
         let commit = serde_json::from_slice::<CommitSummary>(&stored.payload);
-        Ok(area == V::Area::NAME
-            && id == document.id.into()
-            && commit.is_ok_and(|commit| commit.revision == revision(document)))
+        Ok(area == self.kind.area
+            && of == id
+            && commit.is_ok_and(|commit| commit.revision == revision))
     }
 
     /// Checks that a sequence is not beyond the log's end.
@@ -96,7 +100,8 @@ impl<V: View> Views<V> {
         sequence: i64,
     ) -> anyhow::Result<()> {
         let end = self.log.last_sequence().await?;
-        if u64::try_from(sequence)? > end {
+        let sequence = u64::try_from(sequence)?;
+        if sequence > end {
             return Err(self.suspect(written_at, sequence));
         }
         Ok(())
@@ -104,7 +109,7 @@ impl<V: View> Views<V> {
 
     /// Returns the error for a commit that the log does not show: not before it has been missing
     /// for some time, [`OtherLog`].
-    fn suspect(&self, written_at: String, sequence: i64) -> anyhow::Error {
+    fn suspect(&self, written_at: String, sequence: u64) -> anyhow::Error {
         let mut suspected = self
             .suspected
             .lock()
@@ -114,8 +119,8 @@ impl<V: View> Views<V> {
             return missing.context(Unavailable);
         }
         let other = OtherLog {
-            view: V::NAME,
-            area: V::Area::NAME.to_string(),
+            view: self.kind.name,
+            area: self.kind.area.to_string(),
             written_at,
             sequence,
         };

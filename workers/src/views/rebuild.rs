@@ -24,18 +24,20 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
 use event_store::{Location, Replay};
-use events_schema::{Area as _, Document, Home, Id, Subject, TenantId, View, subject};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use events_schema::{Document, Home, Id, TenantId, View, subject};
+use futures_util::{TryStreamExt as _, stream};
+use mongodb::bson::{RawDocumentBuf, serialize_to_raw_document_buf};
 use tokio::time::{sleep, timeout};
 
 use crate::{
     decode::Newer,
     views::{
-        documents::{CALLER_TIMEOUT, Key, Views},
+        Collection,
+        any_view::AnyView,
+        documents::{CALLER_TIMEOUT, Views},
         rebuild::{
-            held::{Folded, Held},
+            held::{Entry, Held},
             read_ahead::read_ahead,
         },
     },
@@ -101,9 +103,10 @@ impl fmt::Display for Rebuilt {
     }
 }
 
-/// A rebuild that is under way.
-struct Rebuild<'a, V: View> {
-    views: &'a Views<V>,
+/// A rebuild that is under way. It needs no type: documents come to it as they are stored.
+struct Rebuild<'a> {
+    view: &'a dyn AnyView,
+    collection: &'a Collection,
     scope: Scope,
     /// The log's end at the beginning, as its leader knew it.
     end: u64,
@@ -112,9 +115,25 @@ struct Rebuild<'a, V: View> {
     /// The places that do not answer, with the error.
     left_out: Mutex<BTreeMap<Location, String>>,
     /// The documents that are left as they are, and whether a newer release can fold them.
-    left: Mutex<BTreeMap<Key<V>, bool>>,
+    left: Mutex<BTreeMap<(TenantId, Id), bool>>,
     written: AtomicU64,
     removed: AtomicU64,
+}
+
+/// A document as its commits leave it, and as it is stored then.
+#[derive(Clone)]
+struct Folded {
+    tenant: TenantId,
+    id: Id,
+    /// The tenant on the subject of its commits.
+    source: TenantId,
+    document: RawDocumentBuf,
+}
+
+impl Folded {
+    fn key(&self) -> (TenantId, Id) {
+        (self.tenant, self.id)
+    }
 }
 
 impl<V: View> Views<V> {
@@ -130,69 +149,20 @@ impl<V: View> Views<V> {
         max_held_bytes: usize,
         progress: Progress<'_>,
     ) -> anyhow::Result<Rebuilt> {
-        let rebuild = Rebuild {
-            views: self,
-            scope,
-            end: self.log.last_sequence().await?,
-            in_log: Mutex::default(),
-            left_out: Mutex::default(),
-            left: Mutex::default(),
-            written: AtomicU64::new(0),
-            removed: AtomicU64::new(0),
-        };
-        let commits = rebuild.write_all(max_held_bytes, progress).await?;
-        for location in rebuild.locations().await? {
-            if rebuild.is_left_out(&location) {
-                continue;
-            }
-            if let Err(error) = rebuild.finish(&location).await {
-                rebuild.leave_out(location, &error);
-            }
-        }
-        if let Scope::All = rebuild.scope {
-            // Documents may have changed without a new revision.
-            self.announce_rebuilt().await?;
-        }
-        rebuild.ensure_complete()?;
-        let left = rebuild.left.into_inner();
-        let left = left.unwrap_or_else(PoisonError::into_inner);
-        let newer = left.values().filter(|is_newer| **is_newer).count();
-        Ok(Rebuilt {
-            commits,
-            written: rebuild.written.into_inner(),
-            removed: rebuild.removed.into_inner(),
-            unreadable: (left.len() - newer) as u64,
-            newer: newer as u64,
-        })
+        let rebuild = Rebuild::begin(self, scope).await?;
+        let commits = self.write_all(&rebuild, max_held_bytes, progress).await?;
+        rebuild.finish_all(commits).await
     }
 
-    /// Tells the gateways to forget the documents of the view: an announcement without a document.
-    async fn announce_rebuilt(&self) -> anyhow::Result<()> {
-        let nobody = Id::from_bytes([0; 16]);
-        let subject = Subject::of_view::<V>(TenantId::Platform, nobody).to_string();
-        let announced = self.context.publish(subject, Bytes::new()).await?;
-        announced.await.context("announcing the new view")?;
-        Ok(())
-    }
-}
-
-impl<V: View> Rebuild<'_, V> {
     /// Folds all documents from the log and writes those that are stored otherwise. Returns the
     /// number of commits read.
     async fn write_all(
         &self,
+        rebuild: &Rebuild<'_>,
         max_held_bytes: usize,
         progress: Progress<'_>,
     ) -> anyhow::Result<u64> {
-        let (context, area) = (&self.views.context, V::Area::NAME);
-        let replay = match &self.scope {
-            Scope::All => Replay::begin(context, &subject::events_of(area)).await?,
-            // The loop that keeps the view reads this, too, and it may create no consumer.
-            Scope::Tenant(tenant) | Scope::Fill(tenant, _) => {
-                let filter = subject::events_of_tenant_in(*tenant, area);
-                Replay::begin_by_requests(context, &filter).await?
-            }
-        };
+        let replay = rebuild.replay().await?;
         let (_reading, mut batches) = read_ahead::<V>(replay);
         let mut held = Held::<V>::default();
         let (mut read, mut next) = (0, 1);
@@ -202,12 +172,14 @@ impl<V: View> Rebuild<'_, V> {
             read += batch.read;
             next = batch.next.unwrap_or(next);
             let is_last = batch.is_last;
-            self.hold(&mut held, batch).await?;
+            self.hold(rebuild, &mut held, batch).await?;
             while held.bytes() > max_held_bytes {
-                self.write(held.take_oldest()).await?;
+                let mut oldest = held.take_oldest().into_iter().map(Entry::folded);
+                rebuild.write(&mut oldest).await?;
             }
             if is_last {
-                self.write(held.take_all()).await?;
+                let mut all = held.take_all().into_iter().map(Entry::folded);
+                rebuild.write(&mut all).await?;
             }
             progress(read, next);
             if is_last {
@@ -215,17 +187,79 @@ impl<V: View> Rebuild<'_, V> {
             }
         }
     }
+}
+
+/// Documents to write. They are encoded when their turn comes.
+type Documents<'a> = &'a mut (dyn Iterator<Item = anyhow::Result<Folded>> + Send);
+
+impl<'a> Rebuild<'a> {
+    async fn begin(view: &'a dyn AnyView, scope: Scope) -> anyhow::Result<Self> {
+        let collection = view.collection();
+        Ok(Self {
+            view,
+            collection,
+            scope,
+            end: collection.log.last_sequence().await?,
+            in_log: Mutex::default(),
+            left_out: Mutex::default(),
+            left: Mutex::default(),
+            written: AtomicU64::new(0),
+            removed: AtomicU64::new(0),
+        })
+    }
+
+    /// Begins to read the commits of this scope.
+    async fn replay(&self) -> anyhow::Result<Replay> {
+        let (context, area) = (&self.collection.context, self.collection.kind.area);
+        match &self.scope {
+            Scope::All => Replay::begin(context, &subject::events_of(area)).await,
+            // The loop that keeps the view reads this, too, and it may create no consumer.
+            Scope::Tenant(tenant) | Scope::Fill(tenant, _) => {
+                let filter = subject::events_of_tenant_in(*tenant, area);
+                Replay::begin_by_requests(context, &filter).await
+            }
+        }
+    }
+
+    /// Completes all places after the documents of so many commits are written.
+    async fn finish_all(self, commits: u64) -> anyhow::Result<Rebuilt> {
+        for location in self.locations().await? {
+            if self.is_left_out(&location) {
+                continue;
+            }
+            if let Err(error) = self.finish(&location).await {
+                self.leave_out(location, &error);
+            }
+        }
+        if let Scope::All = self.scope {
+            // Documents may have changed without a new revision.
+            self.collection.announce_rebuilt().await?;
+        }
+        self.ensure_complete()?;
+        let left = self.left.into_inner();
+        let left = left.unwrap_or_else(PoisonError::into_inner);
+        let newer = left.values().filter(|is_newer| **is_newer).count();
+        Ok(Rebuilt {
+            commits,
+            written: self.written.into_inner(),
+            removed: self.removed.into_inner(),
+            unreadable: (left.len() - newer) as u64,
+            newer: newer as u64,
+        })
+    }
 
     /// Writes documents at all their places, some chunks at once.
-    async fn write(&self, documents: Vec<Folded<V>>) -> anyhow::Result<()> {
-        let chunks = stream::iter(documents).chunks(CHUNK).map(Ok);
-        let written = chunks.try_for_each_concurrent(CHUNKS, |chunk| self.write_chunk(chunk));
+    async fn write(&self, documents: Documents<'_>) -> anyhow::Result<()> {
+        let chunks = stream::iter(documents).try_chunks(CHUNK);
+        let written = chunks
+            .map_err(|failed| failed.1)
+            .try_for_each_concurrent(CHUNKS, |chunk| self.write_chunk(chunk));
         written.await
     }
 
     /// Writes some documents at all their places. Tries again in smaller pieces. A place that fails
     /// every time is left out.
-    async fn write_chunk(&self, mut left: Vec<Folded<V>>) -> anyhow::Result<()> {
+    async fn write_chunk(&self, mut left: Vec<Folded>) -> anyhow::Result<()> {
         let mut size = CHUNK;
         let mut failed = BTreeMap::new();
         for pause in PLACE_PAUSES {
@@ -245,7 +279,7 @@ impl<V: View> Rebuild<'_, V> {
                         }
                     }
                     Err(error) => {
-                        failed.insert(self.views.placements.platform(), error);
+                        failed.insert(self.collection.placements.platform(), error);
                         again.extend_from_slice(piece);
                     }
                 }
@@ -266,7 +300,7 @@ impl<V: View> Rebuild<'_, V> {
     /// Writes some documents at all their places; returns the errors.
     async fn write_piece(
         &self,
-        piece: &[Folded<V>],
+        piece: &[Folded],
     ) -> anyhow::Result<Vec<(Location, anyhow::Error)>> {
         let mut failed = Vec::new();
         let locations: Vec<Location> = self.by_place(piece).await?.into_keys().collect();
@@ -283,15 +317,12 @@ impl<V: View> Rebuild<'_, V> {
         Ok(failed)
     }
 
-    async fn by_place(
-        &self,
-        chunk: &[Folded<V>],
-    ) -> anyhow::Result<BTreeMap<Location, Vec<Folded<V>>>> {
-        let tenants = chunk.iter().map(|folded| folded.document.tenant).collect();
+    async fn by_place(&self, chunk: &[Folded]) -> anyhow::Result<BTreeMap<Location, Vec<Folded>>> {
+        let tenants = chunk.iter().map(|folded| folded.tenant).collect();
         let places = self.places(tenants).await?;
-        let mut by_place: BTreeMap<Location, Vec<Folded<V>>> = BTreeMap::new();
+        let mut by_place: BTreeMap<Location, Vec<Folded>> = BTreeMap::new();
         for folded in chunk {
-            for location in places.get(&folded.document.tenant).into_iter().flatten() {
+            for location in places.get(&folded.tenant).into_iter().flatten() {
                 let at_place = by_place.entry(location.clone()).or_default();
                 at_place.push(folded.clone());
             }
@@ -305,7 +336,7 @@ impl<V: View> Rebuild<'_, V> {
         tenants: BTreeSet<TenantId>,
     ) -> anyhow::Result<BTreeMap<TenantId, Vec<Location>>> {
         match &self.scope {
-            Scope::All | Scope::Tenant(_) => self.views.placements.of_known(tenants).await,
+            Scope::All | Scope::Tenant(_) => self.collection.placements.of_known(tenants).await,
             Scope::Fill(tenant, location) => {
                 Ok(BTreeMap::from([(*tenant, vec![location.clone()])]))
             }
@@ -320,9 +351,9 @@ impl<V: View> Rebuild<'_, V> {
                 Ok(places.into_values().flatten().collect())
             }
             Scope::Fill(_, location) => Ok(BTreeSet::from([location.clone()])),
-            Scope::All => match V::HOME {
-                Home::Platform => Ok(BTreeSet::from([self.views.placements.platform()])),
-                Home::Tenant => self.views.placements.all().await,
+            Scope::All => match self.collection.kind.home {
+                Home::Platform => Ok(BTreeSet::from([self.collection.placements.platform()])),
+                Home::Tenant => self.collection.placements.all().await,
             },
         }
     }
@@ -330,39 +361,46 @@ impl<V: View> Rebuild<'_, V> {
     /// Completes a place after its documents are written: creates its indexes, and removes
     /// documents that do not belong there.
     async fn finish(&self, location: &Location) -> anyhow::Result<()> {
-        let database = self.views.placements.database(location)?;
-        self.views.create_indexes(&database).await?;
+        let database = self.collection.placements.database(location)?;
+        self.collection.create_indexes(&database).await?;
         self.remove_strays(location, &database).await?;
         if let Scope::All = self.scope {
-            self.views.drop_old_indexes(&database).await?;
+            self.collection.drop_old_indexes(&database).await?;
         }
         // All documents there are in the scope.
-        if matches!(self.scope, Scope::All) || *location != self.views.placements.platform() {
-            let through = (V::NAME, self.end);
-            self.views.confirmations.record(location, through).await?;
+        if matches!(self.scope, Scope::All) || *location != self.collection.placements.platform() {
+            let through = (self.collection.kind.name, self.end);
+            self.collection
+                .confirmations
+                .record(location, through)
+                .await?;
         }
         Ok(())
     }
 
     /// Announces corrected documents of a tenant, if its documents are read there.
-    async fn announce(&self, location: &Location, changed: &[Document<V>]) -> anyhow::Result<()> {
+    async fn announce(
+        &self,
+        location: &Location,
+        changed: &[RawDocumentBuf],
+    ) -> anyhow::Result<()> {
         let Scope::Tenant(tenant) = self.scope else {
             return Ok(());
         };
         let places = self.places([tenant].into()).await?;
         let place = places.get(&tenant).and_then(|places| places.first());
         if place == Some(location) {
-            self.views.announce(location, changed).await?;
+            self.view.announce(location, changed).await?;
         }
         Ok(())
     }
 
     /// Leaves a document as it is, since one of its commits cannot be decoded.
-    fn leave_unreadable(&self, key: Key<V>, error: &anyhow::Error) {
+    fn leave_unreadable(&self, key: (TenantId, Id), error: &anyhow::Error) {
         let id = key.1.to_string();
         let text = format!("{error:#}");
         tracing::error!(
-            view = V::NAME,
+            view = self.collection.kind.name,
             id,
             error = text,
             "a document is left as it is"
@@ -372,17 +410,21 @@ impl<V: View> Rebuild<'_, V> {
     }
 
     /// Leaves a document as it is, since a newer release has written one of its commits.
-    fn leave_newer(&self, key: Key<V>) {
+    fn leave_newer(&self, key: (TenantId, Id)) {
         lock(&self.left).insert(key, true);
     }
 
-    fn is_left_as_it_is(&self, key: &Key<V>) -> bool {
-        lock(&self.left).contains_key(key)
+    fn is_left_as_it_is(&self, key: (TenantId, Id)) -> bool {
+        lock(&self.left).contains_key(&key)
     }
 
     /// Whether the log has a document, by its digest.
     fn is_in_log(&self, digest: u64) -> bool {
         lock(&self.in_log).contains(&digest)
+    }
+
+    fn note_in_log(&self, digest: u64) {
+        lock(&self.in_log).insert(digest);
     }
 
     fn count_written(&self, count: usize) {
@@ -415,10 +457,15 @@ impl<V: View> Rebuild<'_, V> {
         bail!(
             "{} databases of the view {} were not rebuilt. The first is {} on {host}: {error}",
             left_out.len(),
-            V::NAME,
+            self.collection.kind.name,
             location.database,
         )
     }
+}
+
+/// Returns a document as it is stored.
+pub(super) fn encoded<V: View>(document: &Document<V>) -> anyhow::Result<RawDocumentBuf> {
+    serialize_to_raw_document_buf(document).context("encoding a document")
 }
 
 /// Returns a digest of a document's tenant and id. Two documents practically never share one; if

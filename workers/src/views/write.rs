@@ -10,6 +10,7 @@ use mongodb::bson::{self, Bson, doc};
 use tokio::time::sleep;
 
 use crate::views::{
+    Collection,
     documents::{Commits, Key, SERVER_TIMEOUT_MS, Views},
     fold::Plan,
 };
@@ -34,7 +35,7 @@ impl<V: View> Views<V> {
         location: &Location,
         commits: &Commits<V>,
     ) -> anyhow::Result<Vec<Document<V>>> {
-        let database = self.prepared(location).await?;
+        let database = self.collection.prepared(location).await?;
         for round in 0..MAX_RACES {
             let (mut known, contents) = if round == 0 {
                 self.known(location, commits)?
@@ -134,13 +135,24 @@ impl<V: View> Views<V> {
                 "upsert": *expected == 0,
             });
         }
+        self.collection.update(database, updates).await
+    }
+}
+
+impl Collection {
+    /// Runs guarded updates. Returns whether it has written all.
+    async fn update(
+        &self,
+        database: &Database,
+        updates: Vec<bson::Document>,
+    ) -> anyhow::Result<bool> {
         let expected = updates.len();
         if expected == 0 {
             return Ok(true);
         }
         // One command: a hundred guarded updates cost little more than one.
         let command = doc! {
-            "update": V::NAME,
+            "update": self.kind.name,
             "updates": updates,
             "ordered": false,
             // It is confirmed later that the documents are durable.

@@ -4,18 +4,16 @@ use std::collections::HashMap;
 
 use anyhow::{Context as _, anyhow, bail};
 use event_store::{Database, Location, Unavailable};
-use events_schema::{Area as _, Subject, View};
+use events_schema::Subject;
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{
     RawArrayBuf, RawBson, RawDocument, RawDocumentBuf, doc, raw::CStr, raw::cstr, rawdoc,
-    serialize_to_raw_document_buf,
 };
 use tokio::time::sleep;
 
 use crate::views::{
     documents::SERVER_TIMEOUT_MS,
-    fold::revision,
-    rebuild::{Rebuild, held::Folded},
+    rebuild::{Folded, Rebuild},
     write::{MAX_RACES, RACE_PAUSE, written},
 };
 
@@ -26,27 +24,24 @@ const INSERT: (&CStr, &CStr) = (cstr!("insert"), cstr!("documents"));
 const UPDATE: (&CStr, &CStr) = (cstr!("update"), cstr!("updates"));
 pub(super) const DELETE: (&CStr, &CStr) = (cstr!("delete"), cstr!("deletes"));
 
-impl<V: View> Rebuild<'_, V> {
+impl Rebuild<'_> {
     /// Makes sure that each of these documents is stored at a place as it is here, or at a later
     /// revision that is right, too.
     pub(super) async fn correct(
         &self,
         location: &Location,
-        mut documents: Vec<Folded<V>>,
+        mut documents: Vec<Folded>,
     ) -> anyhow::Result<()> {
-        let database = self.views.placements.database(location)?;
+        let database = self.collection.placements.database(location)?;
         for _ in 0..MAX_RACES {
-            let ids = documents
-                .iter()
-                .map(|folded| folded.document.id.to_string());
+            let ids = documents.iter().map(|folded| folded.id.to_string());
             let mut stored = self.stored_raw(&database, ids.collect()).await?;
             let (mut insertions, mut updates) = (Vec::new(), Vec::new());
             let (mut readable, mut changed) = (Vec::new(), Vec::new());
             for mut folded in documents {
-                let key = (folded.document.tenant, folded.document.id);
-                let id = folded.document.id.to_string();
+                let id = folded.id.to_string();
                 let Some(stored) = stored.remove(&id) else {
-                    insertions.push(serialize_to_raw_document_buf(&folded.document)?);
+                    insertions.push(folded.document.clone());
                     changed.push(folded.document.clone());
                     readable.push(folded);
                     continue;
@@ -55,14 +50,13 @@ impl<V: View> Rebuild<'_, V> {
                     Ok(()) => {}
                     Err(error) if error.is::<Unavailable>() => return Err(error),
                     Err(error) => {
-                        self.leave_unreadable(key, &error);
+                        self.leave_unreadable(folded.key(), &error);
                         continue;
                     }
                 }
-                let right = serialize_to_raw_document_buf(&folded.document)?;
-                if right != stored {
+                if folded.document != stored {
                     let guard = rawdoc! { "_id": id, "revision": stored_revision(&stored) };
-                    updates.push(rawdoc! { "q": guard, "u": right });
+                    updates.push(rawdoc! { "q": guard, "u": folded.document.clone() });
                     changed.push(folded.document.clone());
                 }
                 readable.push(folded);
@@ -89,8 +83,9 @@ impl<V: View> Rebuild<'_, V> {
         database: &Database,
         ids: Vec<String>,
     ) -> anyhow::Result<HashMap<String, RawDocumentBuf>> {
+        let name = self.collection.kind.name;
         let found = database.run("find", |database| async move {
-            let documents = database.collection::<RawDocumentBuf>(V::NAME);
+            let documents = database.collection::<RawDocumentBuf>(name);
             let found = documents.find(doc! { "_id": { "$in": ids } }).await?;
             found.try_collect::<Vec<_>>().await
         });
@@ -104,34 +99,34 @@ impl<V: View> Rebuild<'_, V> {
 
     /// Folds further commits into a document that workers have brought to a later revision
     /// meanwhile. If the log does not have that revision, the folded document stays.
-    async fn reach(&self, folded: &mut Folded<V>, stored: &RawDocument) -> anyhow::Result<()> {
+    async fn reach(&self, folded: &mut Folded, stored: &RawDocument) -> anyhow::Result<()> {
         let wanted = stored.get_i64("revision").unwrap_or(0);
-        if folded.document.revision >= wanted {
+        if folded.document.get_i64("revision")? >= wanted {
             return Ok(());
         }
         let subject = Subject::Event {
             tenant: folded.source,
-            area: V::Area::NAME,
-            id: folded.document.id.into(),
+            area: self.collection.kind.area,
+            id: folded.id,
         };
         let subject = subject.to_string();
-        let document = folded.document.clone();
-        folded.document = self.views.read_on(document, &subject).await?;
-        if folded.document.revision >= wanted {
+        folded.document = self.view.read_on(&folded.document, &subject).await?;
+        let in_log = folded.document.get_i64("revision")?;
+        if in_log >= wanted {
             return Ok(());
         }
         // A replica may lag, the leader never does.
-        let last = self.views.log.last(&subject).await?;
+        let last = self.collection.log.last(&subject).await?;
         let last = last.map_or(0, |last| last.sequence);
-        if i64::try_from(last)? > folded.document.sequence {
+        if i64::try_from(last)? > folded.document.get_i64("sequence")? {
             let missing = anyhow!("the log does not show revision {wanted} yet");
             return Err(missing.context(Unavailable));
         }
         tracing::warn!(
-            view = V::NAME,
-            id = %folded.document.id,
+            view = self.collection.kind.name,
+            id = %folded.id,
             stored = wanted,
-            in_log = revision(&folded.document),
+            in_log,
             "a document has a revision that the log does not have"
         );
         Ok(())
@@ -147,7 +142,7 @@ impl<V: View> Rebuild<'_, V> {
         let mut count = 0;
         for items in within(COMMAND_BYTES, items) {
             let command = rawdoc! {
-                command: V::NAME,
+                command: self.collection.kind.name,
                 field: items,
                 "ordered": false,
                 "writeConcern": { "w": "majority", "j": true },

@@ -4,15 +4,10 @@ use std::collections::HashMap;
 
 use events_schema::{Document, TenantId, View};
 
-use crate::views::Key;
-
-/// A document as its commits leave it.
-#[derive(Clone)]
-pub(super) struct Folded<V: View> {
-    pub(super) document: Document<V>,
-    /// The tenant on the subject of its commits.
-    pub(super) source: TenantId,
-}
+use crate::views::{
+    Key,
+    rebuild::{Folded, encoded},
+};
 
 /// Documents that may get further commits.
 pub(super) struct Held<V: View> {
@@ -23,12 +18,30 @@ pub(super) struct Held<V: View> {
     batch: u64,
 }
 
-struct Entry<V: View> {
-    folded: Folded<V>,
+/// A document as its commits leave it.
+pub(super) struct Entry<V: View> {
+    document: Document<V>,
+    /// The tenant on the subject of its commits.
+    source: TenantId,
     /// The bytes of its commits. A document is rarely larger than these.
     bytes: usize,
     /// The last batch that changed it.
     changed: u64,
+}
+
+impl<V: View> Entry<V> {
+    /// Encodes the document.
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    pub(super) fn folded(self) -> anyhow::Result<Folded> {
+        Ok(Folded {
+            tenant: self.document.tenant,
+            id: self.document.id.into(),
+            source: self.source,
+            document: encoded(&self.document)?,
+        })
+    }
 }
 
 impl<V: View> Default for Held<V> {
@@ -56,7 +69,7 @@ impl<V: View> Held<V> {
     pub(super) fn take(&mut self, key: &Key<V>) -> Option<(Document<V>, usize)> {
         let entry = self.documents.remove(key)?;
         self.bytes -= entry.bytes;
-        Some((entry.folded.document, entry.bytes))
+        Some((entry.document, entry.bytes))
     }
 
     /// Whether a document is held.
@@ -65,10 +78,16 @@ impl<V: View> Held<V> {
     }
 
     /// Adds a document that this batch has changed. It must not be held already.
-    pub(super) fn put(&mut self, key: Key<V>, folded: Folded<V>, bytes: usize) {
+    pub(super) fn put(
+        &mut self,
+        key: Key<V>,
+        (document, source): (Document<V>, TenantId),
+        bytes: usize,
+    ) {
         self.bytes += bytes;
         let entry = Entry {
-            folded,
+            document,
+            source,
             bytes,
             changed: self.batch,
         };
@@ -76,7 +95,7 @@ impl<V: View> Held<V> {
     }
 
     /// Takes out the documents that have not changed for longest: at least half of all.
-    pub(super) fn take_oldest(&mut self) -> Vec<Folded<V>> {
+    pub(super) fn take_oldest(&mut self) -> Vec<Entry<V>> {
         let mut changed: Vec<u64> = self.documents.values().map(|entry| entry.changed).collect();
         if changed.is_empty() {
             return Vec::new();
@@ -93,7 +112,7 @@ impl<V: View> Held<V> {
     }
 
     /// Takes out all documents.
-    pub(super) fn take_all(&mut self) -> Vec<Folded<V>> {
+    pub(super) fn take_all(&mut self) -> Vec<Entry<V>> {
         self.bytes = 0;
         sorted(self.documents.drain().collect())
     }
@@ -101,9 +120,9 @@ impl<V: View> Held<V> {
 
 /// Returns documents by tenant and id, so that those written together have few locations, and touch
 /// few pages of the index of ids.
-fn sorted<V: View>(mut entries: Vec<(Key<V>, Entry<V>)>) -> Vec<Folded<V>> {
+fn sorted<V: View>(mut entries: Vec<(Key<V>, Entry<V>)>) -> Vec<Entry<V>> {
     entries.sort_unstable_by_key(|(key, _)| *key);
-    entries.into_iter().map(|(_, entry)| entry.folded).collect()
+    entries.into_iter().map(|(_, entry)| entry).collect()
 }
 
 #[cfg(test)]
@@ -135,15 +154,11 @@ mod tests {
             sequence: 1,
             view: None,
         };
-        let folded = Folded {
-            document,
-            source: tenant,
-        };
-        held.put(key(number), folded, bytes + 100);
+        held.put(key(number), (document, tenant), bytes + 100);
     }
 
-    fn numbers(documents: &[Folded<project::View>]) -> Vec<u8> {
-        let first = |folded: &Folded<project::View>| folded.document.id.0.bytes()[0];
+    fn numbers(documents: &[Entry<project::View>]) -> Vec<u8> {
+        let first = |entry: &Entry<project::View>| entry.document.id.0.bytes()[0];
         documents.iter().map(first).collect()
     }
 

@@ -7,19 +7,14 @@ use std::{
 };
 
 use event_store::{Location, Unavailable};
-use events_schema::{Document, TenantId, View};
+use events_schema::{Document, Id, TenantId, View};
 use tokio::time::{sleep, timeout};
 
 use crate::{
     decode::Logged,
     views::{
         documents::{CALLER_TIMEOUT, Key, Views},
-        rebuild::{
-            CHUNK, Rebuild, digest,
-            held::{Folded, Held},
-            lock,
-            read_ahead::Batch,
-        },
+        rebuild::{CHUNK, Rebuild, digest, held::Held, read_ahead::Batch},
     },
 };
 
@@ -30,35 +25,45 @@ const FOLD_PAUSES: [Duration; 3] = [
     Duration::from_secs(2),
 ];
 
-fn key_digest<I: Display>((tenant, id): &(TenantId, I)) -> u64 {
+fn digest_of<I: Display>((tenant, id): &(TenantId, I)) -> u64 {
     digest(&tenant.to_string(), &id.to_string())
 }
 
-impl<V: View> Rebuild<'_, V> {
+fn untyped<V: View>((tenant, id): Key<V>) -> (TenantId, Id) {
+    (tenant, id.into())
+}
+
+impl<V: View> Views<V> {
     /// Applies commits to the documents in memory. A document that was written before, to make
     /// room, is read again.
-    pub(super) async fn hold(&self, held: &mut Held<V>, batch: Batch<V>) -> anyhow::Result<()> {
+    pub(super) async fn hold(
+        &self,
+        rebuild: &Rebuild<'_>,
+        held: &mut Held<V>,
+        batch: Batch<V>,
+    ) -> anyhow::Result<()> {
         let commit_bytes = batch.bytes / usize::try_from(batch.read.max(1))?;
         held.begin_batch();
         for (key, is_newer) in batch.undecoded {
-            self.note_in_log(&key);
+            rebuild.note_in_log(digest_of(&key));
             if is_newer {
                 // Its workers keep the document; without this commit it would be wrong.
                 held.take(&key);
-                self.leave_newer(key);
+                rebuild.leave_newer(untyped::<V>(key));
             }
         }
         let mut missing = Vec::new();
         for (key, commits) in &batch.commits {
-            let was_read = self.is_in_log(key_digest(key));
-            self.note_in_log(key);
+            let digest = digest_of(key);
+            let was_read = rebuild.is_in_log(digest);
+            rebuild.note_in_log(digest);
             let is_new = commits.iter().any(|logged| logged.commit.revision == 1);
             // Only what this rebuild has written is right.
             if was_read && !is_new && !held.has(key) {
                 missing.push(*key);
             }
         }
-        let mut written = self.read_back(&missing).await;
+        let mut written = self.read_back(rebuild, &missing).await;
         for (key, commits) in batch.commits {
             let Some(first) = commits.first() else {
                 continue;
@@ -69,17 +74,14 @@ impl<V: View> Rebuild<'_, V> {
                 let commits = usize::try_from(document.revision).unwrap_or(0);
                 (document, commits * commit_bytes)
             });
-            let Some(document) = self.folded(key, before, &commits).await? else {
+            let folded = self.folded_unless_left(rebuild, key, before, &commits);
+            let Some(document) = folded.await? else {
                 continue;
             };
-            let folded = Folded { document, source };
-            held.put(key, folded, bytes + commits.len() * commit_bytes);
+            let bytes = bytes + commits.len() * commit_bytes;
+            held.put(key, (document, source), bytes);
         }
         Ok(())
-    }
-
-    fn note_in_log(&self, key: &Key<V>) {
-        lock(&self.in_log).insert(key_digest(key));
     }
 
     /// Folds commits into a document. `None` if one of its commits cannot be decoded, in this batch
@@ -87,23 +89,24 @@ impl<V: View> Rebuild<'_, V> {
     ///
     /// # Errors
     /// If the log does not answer, or does not show a commit.
-    async fn folded(
+    async fn folded_unless_left(
         &self,
+        rebuild: &Rebuild<'_>,
         key: Key<V>,
         before: Document<V>,
         commits: &[Logged<V::Area>],
     ) -> anyhow::Result<Option<Document<V>>> {
-        if self.is_left_as_it_is(&key) {
+        if rebuild.is_left_as_it_is(untyped::<V>(key)) {
             return Ok(None);
         }
         let mut pauses = FOLD_PAUSES.iter();
         loop {
-            let error = match self.views.folded(before.clone(), commits).await {
+            let error = match self.folded(before.clone(), commits).await {
                 Ok(document) => return Ok(Some(document)),
                 Err(error) => error,
             };
             if !error.is::<Unavailable>() {
-                self.leave_unreadable(key, &error);
+                rebuild.leave_unreadable(untyped::<V>(key), &error);
                 return Ok(None);
             }
             let Some(pause) = pauses.next() else {
@@ -115,25 +118,29 @@ impl<V: View> Rebuild<'_, V> {
 
     /// Reads documents that were written before. One that cannot be read is folded from its first
     /// commit on.
-    async fn read_back(&self, keys: &[Key<V>]) -> HashMap<Key<V>, Document<V>> {
+    async fn read_back(
+        &self,
+        rebuild: &Rebuild<'_>,
+        keys: &[Key<V>],
+    ) -> HashMap<Key<V>, Document<V>> {
         let mut found = HashMap::new();
         let tenants = keys.iter().map(|(tenant, _)| *tenant).collect();
-        let Ok(places) = self.places(tenants).await else {
+        let Ok(places) = rebuild.places(tenants).await else {
             return found;
         };
         let mut ids_at: BTreeMap<&Location, Vec<String>> = BTreeMap::new();
         for (tenant, id) in keys {
             let place = places.get(tenant).and_then(|places| places.first());
-            if let Some(location) = place.filter(|place| !self.is_left_out(place)) {
+            if let Some(location) = place.filter(|place| !rebuild.is_left_out(place)) {
                 ids_at.entry(location).or_default().push(id.to_string());
             }
         }
         for (location, ids) in ids_at {
-            let Ok(database) = self.views.placements.database(location) else {
+            let Ok(database) = rebuild.collection.placements.database(location) else {
                 continue;
             };
             for ids in ids.chunks(CHUNK) {
-                let stored = self.views.stored(&database, ids.to_vec());
+                let stored = self.stored(&database, ids.to_vec());
                 if let Ok(Ok(stored)) = timeout(CALLER_TIMEOUT, stored).await {
                     found.extend(stored);
                 }

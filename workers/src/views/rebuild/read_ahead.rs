@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use event_store::{Page, Replay};
 use events_schema::{Subject, View};
 use futures_util::{
-    StreamExt as _, TryStreamExt as _,
+    FutureExt as _, StreamExt as _, TryStreamExt as _,
     stream::{self, Stream},
 };
 use tokio::sync::mpsc;
@@ -42,14 +42,15 @@ pub(super) fn read_ahead<V: View>(
     mpsc::Receiver<anyhow::Result<Batch<V>>>,
 ) {
     let (send, batches) = mpsc::channel(AHEAD);
-    let reading = tokio::spawn(async move {
+    let reading = async move {
         let mut read = Box::pin(read::<V>(replay));
         while let Some(batch) = read.next().await {
             if send.send(batch).await.is_err() {
                 return;
             }
         }
-    });
+    };
+    let reading = tokio::spawn(reading.boxed());
     (AbortOnDropHandle::new(reading), batches)
 }
 

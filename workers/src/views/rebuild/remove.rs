@@ -4,7 +4,7 @@ use std::{mem, time::Instant};
 
 use anyhow::Context as _;
 use event_store::{Database, Location};
-use events_schema::{Area as _, Id, TenantId, View, subject};
+use events_schema::{Id, TenantId, subject};
 use mongodb::{
     bson::{RawDocument, RawDocumentBuf, doc, rawdoc},
     options::Hint,
@@ -26,7 +26,7 @@ const REMOVAL: usize = 100;
 /// Documents in one answer of MongoDB.
 const SCAN: u32 = 10_000;
 
-impl<V: View> Rebuild<'_, V> {
+impl Rebuild<'_> {
     /// Removes the documents of a place that the log does not have, or that belong elsewhere.
     pub(super) async fn remove_strays(
         &self,
@@ -39,8 +39,9 @@ impl<V: View> Rebuild<'_, V> {
         };
         // An index has these fields, so that no document is read.
         let shown = doc! { "tenant": 1 };
+        let name = self.collection.kind.name;
         let found = database.run("find", |database| async move {
-            let documents = database.collection::<RawDocumentBuf>(V::NAME);
+            let documents = database.collection::<RawDocumentBuf>(name);
             let by_tenant = Hint::Keys(doc! { "tenant": 1, "_id": 1 });
             let found = documents.find(filter).projection(shown).hint(by_tenant);
             found.batch_size(SCAN).await
@@ -89,7 +90,7 @@ impl<V: View> Rebuild<'_, V> {
             return Ok(());
         }
         let removed = timeout(CALLER_TIMEOUT, async {
-            let log_end = self.views.log.last_sequence().await?;
+            let log_end = self.collection.log.last_sequence().await?;
             let mut deletions = Vec::new();
             for (id, document) in self.stored_raw(database, ids).await? {
                 let tenant = document.get_str("tenant").unwrap_or_default();
@@ -147,7 +148,7 @@ impl<V: View> Rebuild<'_, V> {
         let Ok(id) = Id::parse(id) else {
             return Ok(true);
         };
-        let commits = subject::events_of_aggregate(V::Area::NAME, id);
-        Ok(self.views.log.last(&commits).await?.is_none())
+        let commits = subject::events_of_aggregate(self.collection.kind.area, id);
+        Ok(self.collection.log.last(&commits).await?.is_none())
     }
 }

@@ -1,0 +1,87 @@
+//! Views without the types of their documents. What works on all views is compiled once.
+
+use event_store::Location;
+use events_schema::{Document, View};
+use futures_util::future::BoxFuture;
+use mongodb::bson::{RawDocument, RawDocumentBuf, deserialize_from_slice};
+
+use crate::views::{Collection, Progress, Rebuilt, Scope, Views, rebuild::encoded};
+
+/// A view of any type.
+pub trait AnyView: Send + Sync {
+    /// Returns the collection of its documents.
+    fn collection(&self) -> &Collection;
+
+    /// Rebuilds documents, with up to `max_held_bytes` of them in memory.
+    ///
+    /// # Errors
+    /// If a server does not answer.
+    fn rebuild<'a>(
+        &'a self,
+        scope: Scope,
+        max_held_bytes: usize,
+        progress: Progress<'a>,
+    ) -> BoxFuture<'a, anyhow::Result<Rebuilt>>;
+
+    /// Folds the commits into a stored document that the log has on this subject after those in it.
+    ///
+    /// # Errors
+    /// If the log does not answer, or has a commit that cannot be decoded.
+    fn read_on<'a>(
+        &'a self,
+        document: &'a RawDocument,
+        subject: &'a str,
+    ) -> BoxFuture<'a, anyhow::Result<RawDocumentBuf>>;
+
+    /// Announces stored documents.
+    ///
+    /// # Errors
+    /// If NATS does not answer.
+    fn announce<'a>(
+        &'a self,
+        location: &'a Location,
+        documents: &'a [RawDocumentBuf],
+    ) -> BoxFuture<'a, anyhow::Result<()>>;
+}
+
+impl<V: View> AnyView for Views<V> {
+    fn collection(&self) -> &Collection {
+        &self.collection
+    }
+
+    fn rebuild<'a>(
+        &'a self,
+        scope: Scope,
+        max_held_bytes: usize,
+        progress: Progress<'a>,
+    ) -> BoxFuture<'a, anyhow::Result<Rebuilt>> {
+        Box::pin(self.rebuild(scope, max_held_bytes, progress))
+    }
+
+    fn read_on<'a>(
+        &'a self,
+        document: &'a RawDocument,
+        subject: &'a str,
+    ) -> BoxFuture<'a, anyhow::Result<RawDocumentBuf>> {
+        Box::pin(async move {
+            let document = decoded::<V>(document)?;
+            encoded(&self.read_on(document, subject).await?)
+        })
+    }
+
+    fn announce<'a>(
+        &'a self,
+        location: &'a Location,
+        documents: &'a [RawDocumentBuf],
+    ) -> BoxFuture<'a, anyhow::Result<()>> {
+        Box::pin(async move {
+            let documents = documents.iter().map(|document| decoded::<V>(document));
+            let documents: Vec<_> = documents.collect::<anyhow::Result<_>>()?;
+            self.announce(location, &documents).await
+        })
+    }
+}
+
+fn decoded<V: View>(document: &RawDocument) -> anyhow::Result<Document<V>> {
+    Ok(deserialize_from_slice(document.as_bytes())?)
+}
