@@ -211,7 +211,8 @@ impl Database {
             // The caller may have gone.
             _ = answer.send(operation.await);
         });
-        self.finish(name, permit, operation).await?;
+        self.run_in_task(name, permit, operation).await?;
+        // A panic was an error of the task.
         Ok(answered.await??)
     }
 
@@ -226,7 +227,7 @@ impl Database {
 
     /// Runs an operation in a task of its own. The operation is boxed: tokio's task would be
     /// compiled again for each type of it, and there are hundreds.
-    async fn finish(
+    async fn run_in_task(
         &self,
         name: &'static str,
         permit: OwnedSemaphorePermit,
@@ -253,6 +254,9 @@ impl Database {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::{task::JoinError, time::timeout};
+
     use super::*;
 
     #[tokio::test]
@@ -261,5 +265,55 @@ mod tests {
         let host = Host::new(url, "test").await.unwrap();
         assert_eq!(host.client.read_concern(), Some(&ReadConcern::local()));
         assert_eq!(host.client.selection_criteria(), None);
+    }
+    /// Returns a database with one connection, which no test opens.
+    async fn with_one_connection() -> Database {
+        let host = Host::new("mongodb://127.0.0.1/?maxPoolSize=1", "test").await;
+        host.unwrap().database("test")
+    }
+
+    async fn takes_operations(database: &Database) -> bool {
+        let operation = database.run("next", |_| async { Ok(()) });
+        let done = timeout(Duration::from_secs(10), operation).await;
+        done.is_ok_and(|result| result.is_ok())
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_panics_fails_and_gives_its_connection_back() {
+        let database = with_one_connection().await;
+        let failed = database.run("panic", |_| async { panic!("on purpose") });
+        let failed: anyhow::Result<()> = failed.await;
+        assert!(failed.is_err_and(|error| error.is::<JoinError>()));
+        assert!(takes_operations(&database).await);
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_has_begun_ends_without_its_caller() {
+        let database = with_one_connection().await;
+        let (begin, begun) = oneshot::channel();
+        let (go_on, may_go_on) = oneshot::channel::<()>();
+        let (end, ended) = oneshot::channel();
+        let caller = tokio::spawn({
+            let database = database.clone();
+            async move {
+                let operation = database.run("slow", |_| async {
+                    begin.send(()).unwrap();
+                    may_go_on.await.unwrap();
+                    end.send(()).unwrap();
+                    Ok(())
+                });
+                operation.await.unwrap();
+            }
+        });
+        begun.await.unwrap();
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        // One that still waits for the connection never begins.
+        let waiting = database.run("never", |_| async { panic!("nobody waits for it") });
+        let waiting: Option<anyhow::Result<()>> = waiting.now_or_never();
+        assert!(waiting.is_none());
+        go_on.send(()).unwrap();
+        ended.await.unwrap();
+        assert!(takes_operations(&database).await);
     }
 }

@@ -29,7 +29,7 @@ mod webhooks;
 use std::fmt;
 
 pub use self::{ask::*, inbox::*, webhooks::*};
-use crate::{AccountId, AreaName, ClaimKind, Id, Invalid, TenantId, TenantKey, View};
+use crate::{AccountId, AreaName, ClaimKind, Id, Invalid, TenantId, TenantKey};
 
 /// The stream of commands: a work queue.
 pub const COMMANDS: &str = "COMMANDS";
@@ -98,7 +98,7 @@ pub enum Subject {
     /// Announces a view document that has reached a new revision.
     View {
         tenant: TenantId,
-        /// [`View::NAME`].
+        /// [`View::NAME`](crate::View::NAME).
         name: String,
         /// The aggregate.
         id: Id,
@@ -106,15 +106,6 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Returns the subject that announces changes of a view document.
-    pub fn of_view<V: View>(tenant: TenantId, id: Id) -> Self {
-        Self::View {
-            tenant,
-            name: V::NAME.to_owned(),
-            id,
-        }
-    }
-
     /// Parses a subject.
     ///
     /// # Errors

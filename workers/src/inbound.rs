@@ -55,14 +55,14 @@ pub async fn run(shared: Shared, sender: CommandSender) -> anyhow::Result<()> {
     let handler = Arc::new(Handler::new(inbox, sources, sender));
     let replays = Replays(handler.clone());
     tokio::join!(
-        handle_all(shared.clone(), handler),
+        handle_hooks(shared.clone(), handler),
         delivery::handle_all(Consumer::inbound_replays(), shared, &replays)
     );
     Ok(())
 }
 
 /// Handles hooks. Those of one tenant beyond its share go back, so that they do not hold up others.
-async fn handle_all(shared: Shared, handler: Arc<Handler>) {
+async fn handle_hooks(shared: Shared, handler: Arc<Handler>) {
     let context = &jetstream::new(shared.client.clone());
     let consumer = &Consumer::inbound_hooks();
     let (slots, failures) = (&Slots::new(consumer.concurrency), &Failures::new());

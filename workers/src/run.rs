@@ -228,7 +228,7 @@ impl Start<'_> {
             let shared = self.expect(Consumer::deliveries_to_webhooks());
             let (config, sender) = (self.config.clone(), self.sender.clone());
             let run = async move { webhooks::run(&config, shared, sender).await };
-            self.running.spawn(run);
+            self.start(run);
         }
     }
 
@@ -237,8 +237,7 @@ impl Start<'_> {
         if self.runs(Loop::Inbound) {
             self.expect(Consumer::inbound_replays());
             let shared = self.expect(Consumer::inbound_hooks());
-            self.running
-                .spawn(inbound::run(shared, self.sender.clone()));
+            self.start(inbound::run(shared, self.sender.clone()));
         }
     }
 
@@ -248,7 +247,7 @@ impl Start<'_> {
         if let Some(stripe) = stripe.filter(|_| self.runs(Loop::Effects)) {
             let (shared, sender) = (self.shared.clone(), self.sender.clone());
             let run = async move { payments::run(&stripe, shared, sender).await };
-            self.running.spawn(run);
+            self.start(run);
         }
     }
 
@@ -257,7 +256,7 @@ impl Start<'_> {
         if self.runs(Loop::Effects) && self.config.areas.contains(&AreaName::Usage) {
             let interval = Duration::from_secs(self.config.usage.usage_interval_s);
             let (shared, sender) = (self.shared.clone(), self.sender.clone());
-            self.running.spawn(usage::run(interval, shared, sender));
+            self.start(usage::run(interval, shared, sender));
         }
     }
 
@@ -266,7 +265,7 @@ impl Start<'_> {
     fn seats(&mut self) {
         if self.runs(Loop::Effects) {
             let shared = self.expect(Consumer::seats());
-            self.running.spawn(seats::run(shared, self.sender.clone()));
+            self.start(seats::run(shared, self.sender.clone()));
         }
     }
 
@@ -276,7 +275,7 @@ impl Start<'_> {
         if self.runs(Loop::Effects) {
             let shared = self.expect(consumer.clone());
             let mails = owner_mail::run(consumer, shared, self.sender.clone(), mails);
-            self.running.spawn(mails);
+            self.start(mails);
         }
     }
 
@@ -287,7 +286,7 @@ impl Start<'_> {
             self.expect(Consumer::member_accounts());
             let shared = self.expect(Consumer::account_members());
             let sender = self.sender.clone();
-            self.running.spawn(account_members::run(shared, sender));
+            self.start(account_members::run(shared, sender));
         }
     }
 
@@ -299,7 +298,7 @@ impl Start<'_> {
             let shared = self.expect(Consumer::stripe_hooks());
             let (config, sender) = (self.config.clone(), self.sender.clone());
             let run = async move { reconcile::run(&config, stripe, shared, sender).await };
-            self.running.spawn(run);
+            self.start(run);
         }
     }
 
@@ -312,8 +311,7 @@ impl Start<'_> {
             reconciler.refuse_other_account().await?;
             if self.runs(Loop::Effects) {
                 let shutdown = self.shared.shutdown.clone();
-                self.running
-                    .spawn(reconcile::watch_account(reconciler, shutdown));
+                self.start(reconcile::watch_account(reconciler, shutdown));
             }
         }
         Ok(())
@@ -331,7 +329,7 @@ impl Start<'_> {
             let interval = Duration::from_secs(self.config.comparison_interval_s.into());
             let shutdown = self.shared.shutdown.clone();
             let run = reconcile::run_nightly(comparison, context, interval, shutdown);
-            self.running.spawn(run);
+            self.start(run);
         }
     }
 
@@ -339,6 +337,11 @@ impl Start<'_> {
         let stripe = self.stripe.clone()?;
         let (log, sender) = (self.log.clone(), self.sender.clone());
         Some(Reconciler::new(stripe, log, sender))
+    }
+
+    /// Starts a loop. It is boxed: tokio's task would be compiled again for each type of loop.
+    fn start(&mut self, run: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        self.running.spawn(run.boxed());
     }
 
     /// Returns what a loop gets. The process is not ready until the loop's consumer has an open
@@ -349,7 +352,6 @@ impl Start<'_> {
     }
 }
 
-/// Loops are boxed: tokio's task would be compiled again for each type of them.
 impl Visitor for Start<'_> {
     fn commands<A: Aggregate>(&mut self) {
         if self.runs(Loop::Commands) {
@@ -371,7 +373,7 @@ impl Visitor for Start<'_> {
             let shared = self.expect(Consumer::views(V::NAME, V::Area::NAME));
             let (placements, confirmations) = (self.placements.clone(), self.confirmations.clone());
             let run = loops::view::run::<V>(shared, placements, confirmations);
-            self.running.spawn(run.boxed());
+            self.start(run);
         }
     }
 
@@ -380,7 +382,7 @@ impl Visitor for Start<'_> {
             let shared = self.expect(Consumer::reactions(R::NAME, R::Source::NAME));
             let sender = self.sender.clone();
             let run = loops::reaction::run::<R>(shared, sender);
-            self.running.spawn(run.boxed());
+            self.start(run);
         }
     }
 
@@ -402,6 +404,6 @@ impl Visitor for Start<'_> {
         let shared = self.expect(Consumer::effects(E::NAME, AreaOf::<E>::NAME));
         let (sender, placements) = (self.sender.clone(), self.placements.clone());
         let run = async move { loops::effect::run(effect?, shared, sender, placements).await };
-        self.running.spawn(run.boxed());
+        self.start(run);
     }
 }

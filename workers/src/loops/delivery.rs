@@ -271,7 +271,10 @@ pub trait Handler: Send + Sync {
 
 /// A handler as an object: the code around it is compiled once, and not for each handler.
 pub trait AnyHandler: Send + Sync {
-    /// Does the same as [`Handler::handle`].
+    /// Handles a message.
+    ///
+    /// # Errors
+    /// If the message is to be handled again.
     fn handle_boxed<'a>(&'a self, received: &'a Received)
     -> BoxFuture<'a, anyhow::Result<Handled>>;
 }
@@ -291,7 +294,7 @@ pub async fn handle_all(consumer: Consumer, shared: Shared, handler: &dyn AnyHan
     handle_consumers(&[consumer], at_once, shared, handler).await;
 }
 
-/// Handles the messages of several consumers until `shutdown`, so many at once.
+/// Handles the messages of several consumers until `shutdown`, at most `at_once` at a time.
 pub async fn handle_consumers(
     consumers: &[Consumer],
     at_once: usize,

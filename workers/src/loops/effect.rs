@@ -373,7 +373,12 @@ impl<E: Effect> Effects<E> {
         };
         if let Err(error) = settled {
             let (id, error) = (claimed.entry.id, format!("{error:#}"));
-            tracing::warn!(effect = E::NAME, %id, error, "the outbox was not changed; the effect is attempted again when its claim ends");
+            tracing::warn!(
+                effect = E::NAME,
+                %id,
+                error,
+                "the outbox was not changed; the effect is attempted again when its claim ends"
+            );
         }
         result
     }

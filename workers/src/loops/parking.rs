@@ -127,7 +127,7 @@ impl Parking {
     pub(super) async fn fill(&self, view: &dyn AnyView) {
         loop {
             if let Err(error) = self.look(view).await {
-                let (view, error) = (self.recorded.view(), format!("{error:#}"));
+                let (view, error) = (view.name(), format!("{error:#}"));
                 tracing::warn!(view, error, "looking at parked tenants failed");
             }
             sleep(LOOK_EVERY).await;
@@ -147,7 +147,7 @@ impl Parking {
                 continue;
             }
             if let Err(error) = self.try_fill(view, tenant).await {
-                let (view, error) = (self.recorded.view(), format!("{error:#}"));
+                let (view, error) = (view.name(), format!("{error:#}"));
                 tracing::warn!(view, %tenant, error, "the tenant's documents are not filled yet");
             }
         }
@@ -167,7 +167,7 @@ impl Parking {
             "a newer release must fill {newer} of its documents"
         );
         if self.recorded.remove(tenant, claimed).await? {
-            let view = self.recorded.view();
+            let view = view.name();
             tracing::info!(view, %tenant, "the tenant's documents are complete again");
         }
         Ok(())

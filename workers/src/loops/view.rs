@@ -164,7 +164,7 @@ impl<V: View> ViewLoop<V> {
         tenants: BTreeSet<TenantId>,
     ) -> BTreeMap<TenantId, Result<Places, String>> {
         let all = self.placements.of(tenants.clone());
-        if let Ok(all) = delivery::bounded(self.settling.consumer.ack_wait, all).await {
+        if let Ok(all) = self.settling.bounded(all).await {
             return all
                 .into_iter()
                 .map(|(tenant, at)| (tenant, Ok(at)))
@@ -172,7 +172,7 @@ impl<V: View> ViewLoop<V> {
         }
         let each = tenants.into_iter().map(async |tenant| {
             let places = self.placements.of(BTreeSet::from([tenant]));
-            let places = delivery::bounded(self.settling.consumer.ack_wait, places).await;
+            let places = self.settling.bounded(places).await;
             let places = places.map(|mut all| all.remove(&tenant).unwrap_or_default());
             (tenant, places.map_err(|error| format!("{error:#}")))
         });
@@ -252,7 +252,7 @@ impl<V: View> ViewLoop<V> {
     }
 
     /// Applies a bulk; returns whether that has succeeded at once.
-    async fn apply(self: &Arc<Self>, places: &Places, bulk: Vec<Delivered<V>>) -> bool {
+    async fn apply(&self, places: &Places, bulk: Vec<Delivered<V>>) -> bool {
         BULK_SIZE.record(bulk.len() as u64, &[]);
         let mut commits = Commits::<V>::new();
         let mut by_document: BTreeMap<Key<V>, Vec<Received>> = BTreeMap::new();
@@ -265,12 +265,8 @@ impl<V: View> ViewLoop<V> {
             commits.entry(key).or_default().push(logged);
             by_document.entry(key).or_default().push(received);
         }
-        match delivery::bounded(
-            self.settling.consumer.ack_wait,
-            self.views.apply(places, &commits),
-        )
-        .await
-        {
+        let applied = self.views.apply(places, &commits);
+        match self.settling.bounded(applied).await {
             Ok(applied) => {
                 let messages = by_document.into_values().flatten().collect();
                 self.confirm(messages, applied);
@@ -293,7 +289,7 @@ impl<V: View> ViewLoop<V> {
     /// Applies the commits of one document alone, so that a document that cannot be written does
     /// not delay the rest of its bulk.
     async fn apply_one(
-        self: &Arc<Self>,
+        &self,
         places: &Places,
         key: Key<V>,
         messages: Vec<Received>,
@@ -301,12 +297,8 @@ impl<V: View> ViewLoop<V> {
     ) {
         let of_document = all.get(&key).cloned().unwrap_or_default();
         let alone = Commits::<V>::from([(key, of_document)]);
-        match delivery::bounded(
-            self.settling.consumer.ack_wait,
-            self.views.apply(places, &alone),
-        )
-        .await
-        {
+        let applied = self.views.apply(places, &alone);
+        match self.settling.bounded(applied).await {
             Ok(applied) => self.confirm(messages, applied),
             Err(error) => {
                 if error.is::<OtherLog>() {
@@ -346,7 +338,7 @@ impl<V: View> ViewLoop<V> {
     }
 
     /// Records commits of parked tenants, and acknowledges them.
-    fn record_parked(self: &Arc<Self>, delivered: Vec<Delivered<V>>) {
+    fn record_parked(&self, delivered: Vec<Delivered<V>>) {
         let mut by_tenant: BTreeMap<TenantId, Vec<Delivered<V>>> = BTreeMap::new();
         for delivered in delivered {
             let of_tenant = by_tenant.entry(delivered.key.0).or_default();
@@ -385,13 +377,18 @@ struct Settling {
 }
 
 impl Settling {
+    /// Waits for this until its messages would be redelivered.
+    async fn bounded<T>(&self, done: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        delivery::bounded(self.consumer.ack_wait, done).await
+    }
+
     /// Acknowledges messages once this has succeeded.
     async fn settle_after(
         self: Arc<Self>,
         done: BoxFuture<'static, anyhow::Result<()>>,
         messages: Vec<Received>,
     ) {
-        let done = delivery::bounded(self.consumer.ack_wait, done).await;
+        let done = self.bounded(done).await;
         self.settle_all(&messages, done).await;
     }
 

@@ -47,7 +47,7 @@ async fn drop_all(
     let dropping = Dropping {
         log: EventLog::new(client),
         placements,
-        views: of_tenants.map(|view| view.collection().kind.name).collect(),
+        views: of_tenants.map(|view| view.name()).collect(),
     };
     let deleted_before = Time::from(SystemTime::now() - grace);
     let mut failures = Vec::new();

@@ -231,10 +231,7 @@ impl Mover {
             old.list_collection_names().await
         });
         for name in names.await? {
-            let is_known = self
-                .views
-                .iter()
-                .any(|view| view.collection().kind.name == name);
+            let is_known = self.views.iter().any(|view| view.name() == name);
             // An interrupted rebuild of an earlier release has left this.
             let is_leftover = name.contains('.');
             if is_known || is_leftover || name == PARKED {
@@ -300,9 +297,7 @@ impl Mover {
         progress: StepProgress<'_>,
     ) -> anyhow::Result<()> {
         for view in &self.views {
-            let of_view = |read: u64, _| {
-                progress(&format!("{}: {read} commits", view.collection().kind.name))
-            };
+            let of_view = |read: u64, _| progress(&format!("{}: {read} commits", view.name()));
             let scope = Scope::Fill(self.tenant_id(), new.clone());
             view.rebuild(scope, MAX_HELD_BYTES, &of_view).await?;
             self.ensure_same(view.as_ref(), old, new).await?;
@@ -327,7 +322,7 @@ impl Mover {
             }
             sleep(COMPARISON_PAUSE).await;
         }
-        let name = view.collection().kind.name;
+        let name = view.name();
         bail!("the view {name} differs between the two places; rebuild it and try again")
     }
 
@@ -395,7 +390,7 @@ impl Mover {
             let of_tenant = doc! { "tenant": self.tenant.to_string() };
             for view in &self.views {
                 self.ensure_to_drop(place).await?;
-                let (name, of_tenant) = (view.collection().kind.name, of_tenant.clone());
+                let (name, of_tenant) = (view.name(), of_tenant.clone());
                 let dropped = database.run("delete_many", |shared| async move {
                     let documents = shared.collection::<Document>(name);
                     documents.delete_many(of_tenant).await

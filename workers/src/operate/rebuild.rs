@@ -41,7 +41,7 @@ async fn rebuild_all(
         areas.iter().partition(|area| **area == AreaName::Tenant);
     let (mut unreadable, mut failures) = (0, Vec::new());
     for view in all_views::of(tenants.into_iter().chain(others), &client, &placements) {
-        let name = view.collection().kind.name;
+        let name = view.name();
         let of_view = |read: u64, next: u64| {
             progress(name, &format!("{read} commits read, up to sequence {next}"));
         };

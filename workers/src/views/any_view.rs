@@ -1,16 +1,24 @@
 //! Views without the types of their documents. What works on all views is compiled once.
 
+use anyhow::Context as _;
 use event_store::Location;
 use events_schema::{Document, View};
 use futures_util::future::BoxFuture;
-use mongodb::bson::{RawDocument, RawDocumentBuf, deserialize_from_slice};
+use mongodb::bson::{
+    RawDocument, RawDocumentBuf, deserialize_from_slice, serialize_to_raw_document_buf,
+};
 
-use crate::views::{Collection, Progress, Rebuilt, Scope, Views, rebuild::encoded};
+use crate::views::{BULK, Collection, Progress, Rebuilt, Scope, Views};
 
 /// A view of any type.
 pub trait AnyView: Send + Sync {
     /// Returns the collection of its documents.
     fn collection(&self) -> &Collection;
+
+    /// Returns the name of the view.
+    fn name(&self) -> &'static str {
+        self.collection().kind.name
+    }
 
     /// Rebuilds documents, with up to `max_held_bytes` of them in memory.
     ///
@@ -75,13 +83,22 @@ impl<V: View> AnyView for Views<V> {
         documents: &'a [RawDocumentBuf],
     ) -> BoxFuture<'a, anyhow::Result<()>> {
         Box::pin(async move {
-            let documents = documents.iter().map(|document| decoded::<V>(document));
-            let documents: Vec<_> = documents.collect::<anyhow::Result<_>>()?;
-            self.announce(location, &documents).await
+            // Not all at once: decoded documents take more memory than stored ones.
+            for documents in documents.chunks(BULK) {
+                let documents = documents.iter().map(|document| decoded::<V>(document));
+                let documents: Vec<_> = documents.collect::<anyhow::Result<_>>()?;
+                self.announce(location, &documents).await?;
+            }
+            Ok(())
         })
     }
 }
 
+/// Returns a document in the form in which it is stored.
+pub(super) fn encoded<V: View>(document: &Document<V>) -> anyhow::Result<RawDocumentBuf> {
+    serialize_to_raw_document_buf(document).context("encoding a document")
+}
+
 fn decoded<V: View>(document: &RawDocument) -> anyhow::Result<Document<V>> {
-    Ok(deserialize_from_slice(document.as_bytes())?)
+    deserialize_from_slice(document.as_bytes()).context("decoding a document")
 }

@@ -13,7 +13,7 @@ use async_nats::{
     jetstream::{self, Context},
 };
 use bytes::Bytes;
-use event_store::{EventLog, Unavailable};
+use event_store::{EventLog, Location, Unavailable};
 use events_schema::{Area as _, AreaName, Home, Id, Index, Subject, TenantId, View};
 use tokio::time::sleep;
 
@@ -24,9 +24,9 @@ const MAX_TRIES: usize = 6;
 /// The pause between these tries.
 const TRY_PAUSE: Duration = Duration::from_secs(3);
 
-/// What a view says of itself.
+/// The constants of a view.
 #[derive(Clone, Copy, Debug)]
-pub struct Kind {
+pub struct ViewKind {
     /// The name of the view and of its collections.
     pub name: &'static str,
     /// The area whose commits it shows.
@@ -38,7 +38,7 @@ pub struct Kind {
     pub(super) retention: Option<Duration>,
 }
 
-impl Kind {
+impl ViewKind {
     pub(super) const fn of<V: View>() -> Self {
         Self {
             name: V::NAME,
@@ -52,14 +52,14 @@ impl Kind {
 
 /// The collection of one view, in all databases.
 pub struct Collection {
-    /// The view.
-    pub kind: Kind,
+    /// Which view it is.
+    pub kind: ViewKind,
     pub(super) context: Context,
     pub(super) log: EventLog,
     pub(super) placements: Placements,
     pub(super) confirmations: Confirmations,
     /// The locations that are prepared.
-    pub(super) prepared_at: Mutex<HashSet<event_store::Location>>,
+    pub(super) prepared_at: Mutex<HashSet<Location>>,
     /// A sequence that the log is known to have.
     pub(super) log_end: AtomicU64,
     /// Since when the log has not shown a commit that a document has.
@@ -68,7 +68,7 @@ pub struct Collection {
 
 impl Collection {
     pub(super) fn new(
-        kind: Kind,
+        kind: ViewKind,
         client: Client,
         placements: Placements,
         confirmations: Confirmations,
@@ -129,6 +129,7 @@ impl Collection {
     pub(super) async fn announce_rebuilt(&self) -> anyhow::Result<()> {
         let nobody = Id::from_bytes([0; 16]);
         let announcement = vec![(TenantId::Platform, nobody, Bytes::new())];
-        self.announce(announcement).await.context("the whole view")
+        let announced = self.announce(announcement).await;
+        announced.context("announcing that the view was rebuilt")
     }
 }

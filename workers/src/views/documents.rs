@@ -13,7 +13,7 @@ use crate::{
     decode::Logged,
     placements::Placements,
     views::{
-        collection::{Collection, Kind},
+        collection::{Collection, ViewKind},
         confirmations::{Before, Confirmations},
         recent::Recent,
     },
@@ -63,7 +63,7 @@ impl Applied {
 
 /// The documents of one view, in all databases.
 pub struct Views<V: View> {
-    /// What needs no type.
+    /// Their collection, which needs no type.
     pub collection: Collection,
     /// What was written last, at the place that is read.
     pub(super) recent: Recent<V>,
@@ -72,7 +72,7 @@ pub struct Views<V: View> {
 impl<V: View> Views<V> {
     /// Makes a view whose documents are written under these placements.
     pub fn new(client: Client, placements: Placements, confirmations: Confirmations) -> Self {
-        let kind = Kind::of::<V>();
+        let kind = ViewKind::of::<V>();
         Self {
             collection: Collection::new(kind, client, placements, confirmations),
             recent: Recent::new(),

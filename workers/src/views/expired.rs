@@ -120,7 +120,7 @@ mod tests {
     use crate::{
         placements::Placements,
         streams,
-        views::{Confirmations, collection::Kind},
+        views::{Confirmations, collection::ViewKind},
     };
 
     #[tokio::test]
@@ -162,12 +162,14 @@ mod tests {
             inserted.await.unwrap();
         }
         let confirmations = Confirmations::new(placements.clone());
-        let collection = |kind| {
+        let [sessions, projects] = [
+            ViewKind::of::<session::View>(),
+            ViewKind::of::<project::View>(),
+        ]
+        .map(|kind| {
             let (placements, confirmations) = (placements.clone(), confirmations.clone());
             Collection::new(kind, client.clone(), placements, confirmations)
-        };
-        let sessions = collection(Kind::of::<session::View>());
-        let projects = collection(Kind::of::<project::View>());
+        });
         let day_ms = 24 * 60 * 60 * 1000;
         let after = |time: Time, days: i64| Time(time.0 + days * day_ms);
         assert_eq!(sessions.remove_expired(times[1]).await.unwrap(), 0);

@@ -75,18 +75,24 @@ impl Collection {
         Err(self.suspect(format!("document {id}"), sequence))
     }
 
+    /// Whether the log has this revision of a document at this sequence.
     async fn is_in_log(&self, id: Id, revision: u64, sequence: u64) -> anyhow::Result<bool> {
         let Some(stored) = self.log.at(sequence).await? else {
             // It may have expired.
             let may_expire = self.kind.retention.is_some();
             return Ok(may_expire && sequence <= self.log.last_sequence().await?);
         };
-        let Ok(Subject::Event { area, id: of, .. }) = Subject::parse(&stored.subject) else {
+        let Ok(Subject::Event {
+            area,
+            id: stored_id,
+            ..
+        }) = Subject::parse(&stored.subject)
+        else {
             return Ok(false);
         };
         let commit = serde_json::from_slice::<CommitSummary>(&stored.payload);
         Ok(area == self.kind.area
-            && of == id
+            && stored_id == id
             && commit.is_ok_and(|commit| commit.revision == revision))
     }
 

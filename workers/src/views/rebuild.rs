@@ -11,6 +11,7 @@ mod held;
 mod hold;
 mod read_ahead;
 mod remove;
+mod write;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -20,42 +21,26 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use event_store::{Location, Replay};
-use events_schema::{Document, Home, Id, TenantId, View, subject};
-use futures_util::{TryStreamExt as _, stream};
-use mongodb::bson::{RawDocumentBuf, serialize_to_raw_document_buf};
-use tokio::time::{sleep, timeout};
+use events_schema::{Home, Id, TenantId, View, subject};
+use mongodb::bson::RawDocumentBuf;
 
 use crate::{
     decode::Newer,
     views::{
         Collection,
         any_view::AnyView,
-        documents::{CALLER_TIMEOUT, Views},
-        rebuild::{
-            held::{Entry, Held},
-            read_ahead::read_ahead,
-        },
+        documents::Views,
+        rebuild::{held::Held, read_ahead::read_ahead},
     },
 };
 
 /// Documents that are compared and written together. MongoDB is faster with more, but a chunk must
 /// be done within four seconds.
 const CHUNK: usize = 4_000;
-/// Chunks at once, so that MongoDB has work while one of them waits for the journal.
-const CHUNKS: usize = 4;
-/// The pauses after each try to write at a place. Then the place is left out.
-const PLACE_PAUSES: [Duration; 5] = [
-    Duration::from_millis(100),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(8),
-];
 
 /// Gets the number of commits read so far, and the sequence to continue from.
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
@@ -120,9 +105,9 @@ struct Rebuild<'a> {
     removed: AtomicU64,
 }
 
-/// A document as its commits leave it, and as it is stored then.
+/// A document as its commits leave it, in the form in which it is stored.
 #[derive(Clone)]
-struct Folded {
+struct Encoded {
     tenant: TenantId,
     id: Id,
     /// The tenant on the subject of its commits.
@@ -130,7 +115,7 @@ struct Folded {
     document: RawDocumentBuf,
 }
 
-impl Folded {
+impl Encoded {
     fn key(&self) -> (TenantId, Id) {
         (self.tenant, self.id)
     }
@@ -174,12 +159,10 @@ impl<V: View> Views<V> {
             let is_last = batch.is_last;
             self.hold(rebuild, &mut held, batch).await?;
             while held.bytes() > max_held_bytes {
-                let mut oldest = held.take_oldest().into_iter().map(Entry::folded);
-                rebuild.write(&mut oldest).await?;
+                rebuild.write_held(held.take_oldest()).await;
             }
             if is_last {
-                let mut all = held.take_all().into_iter().map(Entry::folded);
-                rebuild.write(&mut all).await?;
+                rebuild.write_held(held.take_all()).await;
             }
             progress(read, next);
             if is_last {
@@ -188,9 +171,6 @@ impl<V: View> Views<V> {
         }
     }
 }
-
-/// Documents to write. They are encoded when their turn comes.
-type Documents<'a> = &'a mut (dyn Iterator<Item = anyhow::Result<Folded>> + Send);
 
 impl<'a> Rebuild<'a> {
     async fn begin(view: &'a dyn AnyView, scope: Scope) -> anyhow::Result<Self> {
@@ -246,88 +226,6 @@ impl<'a> Rebuild<'a> {
             unreadable: (left.len() - newer) as u64,
             newer: newer as u64,
         })
-    }
-
-    /// Writes documents at all their places, some chunks at once.
-    async fn write(&self, documents: Documents<'_>) -> anyhow::Result<()> {
-        let chunks = stream::iter(documents).try_chunks(CHUNK);
-        let written = chunks
-            .map_err(|failed| failed.1)
-            .try_for_each_concurrent(CHUNKS, |chunk| self.write_chunk(chunk));
-        written.await
-    }
-
-    /// Writes some documents at all their places. Tries again in smaller pieces. A place that fails
-    /// every time is left out.
-    async fn write_chunk(&self, mut left: Vec<Folded>) -> anyhow::Result<()> {
-        let mut size = CHUNK;
-        let mut failed = BTreeMap::new();
-        for pause in PLACE_PAUSES {
-            failed.clear();
-            let mut again = Vec::new();
-            for piece in left.chunks(size) {
-                match self.write_piece(piece).await {
-                    Ok(at_places) => {
-                        // Once, however many places have failed.
-                        if !at_places.is_empty() {
-                            again.extend_from_slice(piece);
-                        }
-                        for (location, error) in at_places {
-                            let text = format!("{error:#}");
-                            tracing::warn!(?location, error = text, ?pause, "trying again");
-                            failed.insert(location, error);
-                        }
-                    }
-                    Err(error) => {
-                        failed.insert(self.collection.placements.platform(), error);
-                        again.extend_from_slice(piece);
-                    }
-                }
-            }
-            if failed.is_empty() {
-                return Ok(());
-            }
-            left = again;
-            size = (size / 4).max(1);
-            sleep(pause).await;
-        }
-        for (location, error) in failed {
-            self.leave_out(location, &error);
-        }
-        Ok(())
-    }
-
-    /// Writes some documents at all their places; returns the errors.
-    async fn write_piece(
-        &self,
-        piece: &[Folded],
-    ) -> anyhow::Result<Vec<(Location, anyhow::Error)>> {
-        let mut failed = Vec::new();
-        let locations: Vec<Location> = self.by_place(piece).await?.into_keys().collect();
-        for location in locations {
-            // A placement may be used for a second only, so it is looked up for each place.
-            let documents = self.by_place(piece).await?.remove(&location);
-            let Some(documents) = documents.filter(|_| !self.is_left_out(&location)) else {
-                continue;
-            };
-            let corrected = timeout(CALLER_TIMEOUT, self.correct(&location, documents)).await;
-            let corrected = corrected.context("the write takes too long").flatten();
-            failed.extend(corrected.err().map(|error| (location, error)));
-        }
-        Ok(failed)
-    }
-
-    async fn by_place(&self, chunk: &[Folded]) -> anyhow::Result<BTreeMap<Location, Vec<Folded>>> {
-        let tenants = chunk.iter().map(|folded| folded.tenant).collect();
-        let places = self.places(tenants).await?;
-        let mut by_place: BTreeMap<Location, Vec<Folded>> = BTreeMap::new();
-        for folded in chunk {
-            for location in places.get(&folded.tenant).into_iter().flatten() {
-                let at_place = by_place.entry(location.clone()).or_default();
-                at_place.push(folded.clone());
-            }
-        }
-        Ok(by_place)
     }
 
     /// Returns where these tenants' documents belong. A tenant is missing if its own view is.
@@ -461,11 +359,6 @@ impl<'a> Rebuild<'a> {
             location.database,
         )
     }
-}
-
-/// Returns a document as it is stored.
-pub(super) fn encoded<V: View>(document: &Document<V>) -> anyhow::Result<RawDocumentBuf> {
-    serialize_to_raw_document_buf(document).context("encoding a document")
 }
 
 /// Returns a digest of a document's tenant and id. Two documents practically never share one; if

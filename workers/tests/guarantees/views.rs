@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use events_schema::{AccountId, AreaName, CommandId, CommitSummary, Subject, TenantId, account};
+use events_schema::{
+    AccountId, AreaName, CommandId, CommitSummary, Subject, TenantId, View as _, account,
+};
 use futures_util::{StreamExt, future::join_all, stream};
 use mongodb::bson::{Document, doc};
 use nix::{
@@ -89,7 +91,11 @@ async fn each_written_revision_of_a_document_is_announced() {
     let world = World::start().await;
     let _worker = world.workers::<1>(COMMANDS_AND_VIEWS).await;
     let account = id();
-    let subject = Subject::of_view::<account::View>(TenantId::Platform, account);
+    let subject = Subject::View {
+        tenant: TenantId::Platform,
+        name: account::View::NAME.to_owned(),
+        id: account,
+    };
     let mut announced = world.announced(&subject.to_string()).await;
     let commands = [register("ada@example.com"), rename("Byron"), rename("King")];
     for (revision, command) in (1..).zip(commands) {

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::views::{
     documents::SERVER_TIMEOUT_MS,
-    rebuild::{Folded, Rebuild},
+    rebuild::{Encoded, Rebuild},
     write::{MAX_RACES, RACE_PAUSE, written},
 };
 
@@ -30,36 +30,36 @@ impl Rebuild<'_> {
     pub(super) async fn correct(
         &self,
         location: &Location,
-        mut documents: Vec<Folded>,
+        mut documents: Vec<Encoded>,
     ) -> anyhow::Result<()> {
         let database = self.collection.placements.database(location)?;
         for _ in 0..MAX_RACES {
-            let ids = documents.iter().map(|folded| folded.id.to_string());
+            let ids = documents.iter().map(|encoded| encoded.id.to_string());
             let mut stored = self.stored_raw(&database, ids.collect()).await?;
             let (mut insertions, mut updates) = (Vec::new(), Vec::new());
             let (mut readable, mut changed) = (Vec::new(), Vec::new());
-            for mut folded in documents {
-                let id = folded.id.to_string();
+            for mut encoded in documents {
+                let id = encoded.id.to_string();
                 let Some(stored) = stored.remove(&id) else {
-                    insertions.push(folded.document.clone());
-                    changed.push(folded.document.clone());
-                    readable.push(folded);
+                    insertions.push(encoded.document.clone());
+                    changed.push(encoded.document.clone());
+                    readable.push(encoded);
                     continue;
                 };
-                match self.reach(&mut folded, &stored).await {
+                match self.reach(&mut encoded, &stored).await {
                     Ok(()) => {}
                     Err(error) if error.is::<Unavailable>() => return Err(error),
                     Err(error) => {
-                        self.leave_unreadable(folded.key(), &error);
+                        self.leave_unreadable(encoded.key(), &error);
                         continue;
                     }
                 }
-                if folded.document != stored {
+                if encoded.document != stored {
                     let guard = rawdoc! { "_id": id, "revision": stored_revision(&stored) };
-                    updates.push(rawdoc! { "q": guard, "u": folded.document.clone() });
-                    changed.push(folded.document.clone());
+                    updates.push(rawdoc! { "q": guard, "u": encoded.document.clone() });
+                    changed.push(encoded.document.clone());
                 }
-                readable.push(folded);
+                readable.push(encoded);
             }
             documents = readable;
             let wanted = insertions.len() + updates.len();
@@ -98,33 +98,33 @@ impl Rebuild<'_> {
     }
 
     /// Folds further commits into a document that workers have brought to a later revision
-    /// meanwhile. If the log does not have that revision, the folded document stays.
-    async fn reach(&self, folded: &mut Folded, stored: &RawDocument) -> anyhow::Result<()> {
+    /// meanwhile. If the log does not have that revision, the encoded document stays.
+    async fn reach(&self, encoded: &mut Encoded, stored: &RawDocument) -> anyhow::Result<()> {
         let wanted = stored.get_i64("revision").unwrap_or(0);
-        if folded.document.get_i64("revision")? >= wanted {
+        if encoded.document.get_i64("revision")? >= wanted {
             return Ok(());
         }
         let subject = Subject::Event {
-            tenant: folded.source,
+            tenant: encoded.source,
             area: self.collection.kind.area,
-            id: folded.id,
+            id: encoded.id,
         };
         let subject = subject.to_string();
-        folded.document = self.view.read_on(&folded.document, &subject).await?;
-        let in_log = folded.document.get_i64("revision")?;
+        encoded.document = self.view.read_on(&encoded.document, &subject).await?;
+        let in_log = encoded.document.get_i64("revision")?;
         if in_log >= wanted {
             return Ok(());
         }
         // A replica may lag, the leader never does.
         let last = self.collection.log.last(&subject).await?;
         let last = last.map_or(0, |last| last.sequence);
-        if i64::try_from(last)? > folded.document.get_i64("sequence")? {
+        if i64::try_from(last)? > encoded.document.get_i64("sequence")? {
             let missing = anyhow!("the log does not show revision {wanted} yet");
             return Err(missing.context(Unavailable));
         }
         tracing::warn!(
             view = self.collection.kind.name,
-            id = %folded.id,
+            id = %encoded.id,
             stored = wanted,
             in_log,
             "a document has a revision that the log does not have"

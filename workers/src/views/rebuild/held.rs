@@ -6,7 +6,8 @@ use events_schema::{Document, TenantId, View};
 
 use crate::views::{
     Key,
-    rebuild::{Folded, encoded},
+    any_view::encoded,
+    rebuild::{Encoded, Rebuild},
 };
 
 /// Documents that may get further commits.
@@ -34,13 +35,27 @@ impl<V: View> Entry<V> {
     ///
     /// # Errors
     /// If it cannot be encoded.
-    pub(super) fn folded(self) -> anyhow::Result<Folded> {
-        Ok(Folded {
+    fn encoded(self) -> anyhow::Result<Encoded> {
+        Ok(Encoded {
             tenant: self.document.tenant,
             id: self.document.id.into(),
             source: self.source,
             document: encoded(&self.document)?,
         })
+    }
+}
+
+impl Rebuild<'_> {
+    /// Writes documents at all their places. One that cannot be encoded is left as it is.
+    pub(super) async fn write_held<V: View>(&self, held: Vec<Entry<V>>) {
+        let mut documents = held.into_iter().filter_map(|entry| {
+            let key = (entry.document.tenant, entry.document.id.into());
+            let encoded = entry.encoded();
+            encoded
+                .inspect_err(|error| self.leave_unreadable(key, error))
+                .ok()
+        });
+        self.write(&mut documents).await;
     }
 }
 
