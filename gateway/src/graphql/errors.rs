@@ -289,10 +289,11 @@ fn mistyped_input(message: &str) -> Option<(String, String)> {
         return Some((name.to_owned(), message));
     }
     let expected = reason.strip_prefix("expected type \"");
-    let message = expected.map_or_else(
-        || format!("{field} has a value that its type does not allow."),
-        |name| format!("{field} must be of type {}.", name.trim_end_matches('"')),
-    );
+    let message = match expected.map(|name| name.trim_end_matches(['"', '!'])) {
+        Some("DateTime") => format!("{field} must be a time such as 2026-11-26T08:00:00Z."),
+        Some(name) => format!("{field} must be of type {name}."),
+        None => format!("{field} has a value that its type does not allow."),
+    };
     Some((field.to_owned(), message))
 }
 

@@ -96,6 +96,11 @@ impl ScalarType for DateTime {
         time.ok_or_else(|| InputValueError::expected_type(value))
     }
 
+    // So that the error of a wrong time names its field.
+    fn is_valid(value: &Value) -> bool {
+        Self::parse(value.clone()).is_ok()
+    }
+
     fn to_value(&self) -> Value {
         self.0.to_rfc3339().map_or(Value::Null, Value::String)
     }

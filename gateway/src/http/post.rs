@@ -84,11 +84,15 @@ fn read(
     let body = body.map_err(|rejection| body_refusal(&rejection))?;
     // serde would accept an array as the fields in order.
     if body.trim_ascii_start().first() != Some(&b'{') {
-        let message = "Send one JSON object; batches are not supported.";
+        let message = "Send one JSON object with the query; batches are not supported.";
         return Err((StatusCode::BAD_REQUEST, message));
     }
-    let post = serde_json::from_slice(&body).map_err(|_| {
-        let message = "Send a JSON object with query, operationName and variables.";
+    let post = serde_json::from_slice(&body).map_err(|error| {
+        let message = if error.is_data() {
+            "Send a JSON object with query, operationName and variables."
+        } else {
+            "The body is not valid JSON."
+        };
         (StatusCode::BAD_REQUEST, message)
     })?;
     Ok((post, body))
@@ -213,6 +217,16 @@ mod tests {
         read(&request(pairs), Ok(Bytes::from(body)))
             .err()
             .map(|(status, _)| status.as_u16())
+    }
+
+    #[test]
+    fn a_refusal_tells_broken_json_from_a_wrong_object() {
+        let message = |body: &'static str| {
+            let headers = request(&[("content-type", "application/json")]);
+            read(&headers, Ok(Bytes::from(body))).err().unwrap().1
+        };
+        assert_eq!(message(r#"{"query":"#), "The body is not valid JSON.");
+        assert!(message(r#"{"query":1}"#).starts_with("Send a JSON object with query"));
     }
 
     #[test]

@@ -85,6 +85,11 @@ fn the_events_of_a_time_are_sent_once_more() {
         assert_eq!(ada.code(CANCEL_REPLAY, cancel).await, "NOT_FOUND");
         let backwards = json!({ "id": webhook.id, "since": until, "until": since });
         assert_eq!(ada.code(REPLAY, input(backwards)).await, "BAD_USER_INPUT");
+        let no_time = json!({ "id": webhook.id, "since": "yesterday" });
+        let refused = ada.gql(REPLAY, input(no_time)).await["errors"][0].clone();
+        let message = "since must be a time such as 2026-11-26T08:00:00Z.";
+        assert_eq!(refused["message"], message);
+        assert_eq!(refused["extensions"]["field"], "since");
     });
 }
 
