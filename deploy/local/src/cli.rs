@@ -170,25 +170,13 @@ async fn dev(arguments: Arguments, stop: impl Future<Output = ()>) -> anyhow::Re
         gateway: Vec::new(),
         workers: Vec::new(),
     };
-    let has_data = options
-        .data_dir
-        .as_ref()
-        .is_some_and(|dir| dir.join("env").exists());
     let local = tokio::select! {
         () = &mut stop => return Ok(()),
         started = Local::start(options) => started?,
     };
-    if has_data && local.stripe_url().is_some() {
-        print(STRIPE_IS_EMPTY)?;
-    }
     print(&addresses(&local))?;
     local.run_until(stop).await
 }
-
-/// What to know about payments after a restart.
-const STRIPE_IS_EMPTY: &str = "\nThe small Stripe starts without the customers of earlier runs. \
-    Tenants that used payments before cannot go on with them.\n\
-    To begin again, stop this and delete the folder with the data.\n";
 
 /// Whether the programs are to use Stripe itself. A shell that has read `.local/env` has the key of
 /// the development Stripe.

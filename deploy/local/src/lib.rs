@@ -130,7 +130,10 @@ impl Local {
         parts.spawn(mailbox.clone().serve_smtp(smtp_listener, shutdown.clone()));
         parts.spawn(mailbox.clone().serve_pages(mail_listener, shutdown.clone()));
         if let Some((listener, url)) = stripe_listener.zip(stripe_url.as_ref()) {
-            let stripe = Stripe::new(url);
+            let stripe = match &options.data_dir {
+                Some(folder) => Stripe::kept(url, &folder.join("stripe.journal"))?,
+                None => Stripe::new(url),
+            };
             let webhooks = format!("{}/webhooks/stripe", self::url(address));
             stripe.add_webhook(&webhooks, WEBHOOK_SECRET);
             parts.spawn(stripe.serve(listener, shutdown.clone()));

@@ -1,4 +1,5 @@
-//! A small Stripe for development and tests: strict, stateful, and in memory.
+//! A small Stripe for development and tests: strict and stateful. `cargo dev` keeps its state in a
+//! file.
 //!
 //! It is a test double of a service that cannot be reached from a test, and no part of the product.
 //! It refuses what it does not know. `docs/development-stripe.md` tells what it does, and how to
@@ -21,6 +22,7 @@ mod idempotency;
 mod invoice;
 mod invoice_actions;
 mod item;
+mod journal;
 mod meter;
 mod object;
 mod pages;
@@ -43,6 +45,7 @@ mod webhook_endpoint;
 
 use std::{
     collections::VecDeque,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -54,6 +57,7 @@ use self::{
     api::Keys,
     delivery::{Mode, Parcel},
     faults::Faults,
+    journal::Journal,
 };
 
 /// The release of the API that answers follow.
@@ -83,6 +87,7 @@ struct Shared {
 /// Everything that changes.
 struct State {
     account: Account,
+    journal: Journal,
     /// Seconds that tests have let pass.
     ahead: i64,
     faults: Faults,
@@ -104,22 +109,23 @@ struct Seen {
 }
 
 impl Stripe {
-    /// A service without any object. `url` is its own address, for links.
+    /// A service without any object, which forgets all at its end. `url` is its own address, for
+    /// links.
     pub fn new(url: &str) -> Self {
-        let mut account = Account::new(delivery::now());
-        url.clone_into(&mut account.url);
-        let state = State {
-            account,
-            ahead: 0,
-            faults: Faults::default(),
-            delivery: Mode::default(),
-            held: Vec::new(),
-            requests: VecDeque::new(),
-        };
-        let keys = Keys {
-            secret: SECRET_KEY.to_owned(),
-            publishable: PUBLISHABLE_KEY.to_owned(),
-        };
+        Self::with(keys(), State::new(url))
+    }
+
+    /// A service that keeps what it has in a file, and goes on with what the file has.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written.
+    pub fn kept(url: &str, file: &Path) -> anyhow::Result<Self> {
+        let keys = keys();
+        let state = State::new(url).continued(&keys, file)?;
+        Ok(Self::with(keys, state))
+    }
+
+    fn with(keys: Keys, state: State) -> Self {
         let shared = Shared {
             keys,
             state: Mutex::new(state),
@@ -159,5 +165,28 @@ impl Stripe {
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn new(url: &str) -> Self {
+        let mut account = Account::new(delivery::now());
+        url.clone_into(&mut account.url);
+        Self {
+            account,
+            journal: Journal::default(),
+            ahead: 0,
+            faults: Faults::default(),
+            delivery: Mode::default(),
+            held: Vec::new(),
+            requests: VecDeque::new(),
+        }
+    }
+}
+
+fn keys() -> Keys {
+    Keys {
+        secret: SECRET_KEY.to_owned(),
+        publishable: PUBLISHABLE_KEY.to_owned(),
     }
 }

@@ -167,7 +167,7 @@ fn scalar(name: &str) -> Value {
         "email" => json!("somebody@example.com"),
         "permissions" | "scopes" => json!("read_project"),
         "code" => json!("000000"),
-        "until" => json!("2099-01-01T00:00:00Z"),
+        "since" | "until" => json!("2099-01-01T00:00:00Z"),
         "normalizedName" | "identifier" | "name" => {
             json!(format!("thing-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
         }

@@ -1,5 +1,6 @@
 //! Everything that this Stripe knows: one account in test mode.
 
+use events_schema::secret::derived_id;
 use serde_json::{Value, json};
 
 use super::{
@@ -25,9 +26,10 @@ pub(super) struct Account {
     pub(super) now: i64,
     /// The address of this service, for links, without a slash at the end.
     pub(super) url: String,
-    /// Differs for each start, so that ids of an earlier start are unknown and not mistaken.
-    run: String,
-    created: u64,
+    /// Differs for each account, so that ids of an earlier one are unknown and not mistaken.
+    pub(super) run: String,
+    /// The number of ids that were given out.
+    pub(super) created: u64,
     pub(super) answers: Answers,
     pub(super) customers: Table<Customer>,
     pub(super) products: Table<Product>,
@@ -93,8 +95,14 @@ impl Account {
     }
 
     /// Returns a secret with which a browser may confirm this object.
-    pub(super) fn new_client_secret(id: &str) -> String {
-        format!("{id}_secret_{}", random())
+    pub(super) fn new_client_secret(&self, id: &str) -> String {
+        format!("{id}_secret_{}", self.secret_of(id))
+    }
+
+    /// Returns a secret that follows from the account and this id: a journal that is read again
+    /// leads to the same.
+    pub(super) fn secret_of(&self, id: &str) -> String {
+        derived_id(&[self.run.as_bytes(), id.as_bytes()]).to_string()
     }
 
     /// Records that an object was created, or that something happened to it.

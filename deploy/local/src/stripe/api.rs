@@ -1,5 +1,6 @@
 //! The API: who asks, what for, and the answer.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
@@ -17,12 +18,14 @@ use super::{
 const RELEASES: &str = ".endive";
 
 /// A request, as far as the API is concerned.
+#[derive(Clone, Deserialize, Serialize)]
 pub(super) struct Call {
     pub(super) method: String,
     /// Such as `/v1/customers/cus_1`.
     pub(super) path: String,
     pub(super) query: String,
-    pub(super) body: Vec<u8>,
+    /// A form. Bytes that are no text would make no valid one.
+    pub(super) body: String,
     /// The key of the caller.
     pub(super) key: Option<String>,
     pub(super) idempotency_key: Option<String>,
@@ -56,7 +59,8 @@ pub(super) fn answer(account: &mut Account, keys: &Keys, call: &Call) -> Answere
 /// Keeps a failure that a test has ordered, as Stripe keeps its own ones: a request with the same key
 /// gets it again. What Stripe refuses before it begins is not kept.
 pub(super) fn keep_failure(account: &mut Account, call: &Call, answer: Answer) {
-    let (Some(key), Ok(form)) = (key_of(call), Form::parse(&call.query, &call.body)) else {
+    let (Some(key), Ok(form)) = (key_of(call), Form::parse(&call.query, call.body.as_bytes()))
+    else {
         return;
     };
     if answer.0 >= 500 {
@@ -77,7 +81,7 @@ fn shown(call: &Call, form: &Form) -> String {
 }
 
 fn checked(account: &mut Account, keys: &Keys, call: &Call) -> Result<Answered, Refusal> {
-    let mut form = Form::parse(&call.query, &call.body)?;
+    let mut form = Form::parse(&call.query, call.body.as_bytes())?;
     authorize(account, keys, call, &mut form)?;
     if let Some(version) = call
         .version

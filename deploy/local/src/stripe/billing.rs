@@ -161,7 +161,7 @@ pub(super) fn issue(account: &mut Account, mut invoice: Invoice) -> String {
 fn intend(account: &mut Account, invoice: &Invoice) -> String {
     let id = account.new_id("pi");
     let intent = PaymentIntent {
-        client_secret: Account::new_client_secret(&id),
+        client_secret: account.new_client_secret(&id),
         id: id.clone(),
         created: account.now,
         amount: invoice.amount_due,

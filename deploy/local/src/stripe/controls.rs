@@ -7,9 +7,7 @@ use super::{
     Stripe,
     delivery::{self, Mode, Parcel},
     faults::Fault,
-    payment_intent,
     refusal::Refusal,
-    setup_intent,
 };
 
 /// How often an event can be delivered by one request.
@@ -118,7 +116,7 @@ impl Stripe {
             return Err(Refusal::invalid("The clock goes ten years ahead at most."));
         }
         state.ahead += to - now;
-        state.account.pass_time(to);
+        state.pass_time(to);
         let answer = json!({ "now": state.account.now });
         self.send_events(&mut state);
         Ok(answer)
@@ -153,12 +151,7 @@ impl Stripe {
     /// The owner of a card confirms, or not.
     fn authenticate(&self, asked: &Authenticate) -> Result<Value, Refusal> {
         let mut state = self.state();
-        let account = &mut state.account;
-        let answer = if asked.id.starts_with("seti_") {
-            setup_intent::authenticate(account, &asked.id, asked.succeeds)
-        } else {
-            payment_intent::authenticate(account, &asked.id, asked.succeeds)
-        };
+        let answer = state.authenticate(&asked.id, asked.succeeds);
         self.send_events(&mut state);
         answer
     }

@@ -25,7 +25,6 @@ use super::{
     API_VERSION, REQUESTS, Seen, Stripe,
     account::random,
     api::{self, Call},
-    delivery,
     faults::{Fault, Kind},
     pages,
     refusal::Refusal,
@@ -95,7 +94,7 @@ impl Stripe {
                 method: method.to_owned(),
                 path: path.to_owned(),
                 query: head.uri.query().unwrap_or_default().to_owned(),
-                body: body.to_vec(),
+                body: String::from_utf8_lossy(&body).into_owned(),
                 key: key(&head.headers),
                 idempotency_key: text(&head.headers, "idempotency-key"),
                 version: text(&head.headers, "stripe-version"),
@@ -130,9 +129,7 @@ impl Stripe {
         }
         let answered = {
             let mut state = self.state();
-            let now = delivery::now() + state.ahead;
-            state.account.pass_time(now);
-            let answered = api::answer(&mut state.account, &self.shared.keys, call);
+            let answered = state.answer(&self.shared.keys, call);
             self.send_events(&mut state);
             answered
         };

@@ -87,7 +87,7 @@ pub(super) fn create(account: &mut Account, mut form: Form) -> Result<Value, Ref
     }
     let id = account.new_id("seti");
     let mut intent = SetupIntent {
-        client_secret: Account::new_client_secret(&id),
+        client_secret: account.new_client_secret(&id),
         id: id.clone(),
         created: account.now,
         customer,

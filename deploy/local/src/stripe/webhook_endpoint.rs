@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     API_VERSION,
-    account::{Account, random},
+    account::Account,
     event,
     form::{Form, Metadata},
     object::{self, Object, Page},
@@ -63,12 +63,12 @@ pub(super) fn create(account: &mut Account, mut form: Form) -> Result<Value, Ref
     if !url.starts_with("http://") {
         return Err(Refusal::invalid("The development Stripe calls `http://` only.").param("url"));
     }
-    let secret = format!("whsec_{}{}", random(), random());
-    let endpoint = WebhookEndpoint {
+    let mut endpoint = WebhookEndpoint {
         description,
         metadata,
-        ..new(account, url, enabled_events, secret)
+        ..new(account, url, enabled_events, String::new())
     };
+    endpoint.secret = format!("whsec_{}", account.secret_of(&endpoint.id));
     let mut shown = endpoint.shown();
     shown["secret"] = endpoint.secret.clone().into();
     let id = endpoint.id.clone();

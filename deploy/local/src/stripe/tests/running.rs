@@ -1,5 +1,7 @@
 //! A running service, and clients of it.
 
+use std::path::Path;
+
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -28,10 +30,19 @@ impl Drop for Running {
 
 impl Running {
     pub(super) async fn start() -> Self {
+        Self::serve(Stripe::new).await
+    }
+
+    /// Starts a service that keeps what it has in a file.
+    pub(super) async fn kept(file: &Path) -> Self {
+        Self::serve(|url| Stripe::kept(url, file).unwrap()).await
+    }
+
+    async fn serve(stripe: impl FnOnce(&str) -> Stripe) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
-        tokio::spawn(Stripe::new(&url).serve(listener, shutdown.clone()));
+        tokio::spawn(stripe(&url).serve(listener, shutdown.clone()));
         Self {
             url,
             client: Client::new(),
