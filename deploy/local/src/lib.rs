@@ -131,7 +131,14 @@ impl Local {
         parts.spawn(mailbox.clone().serve_pages(mail_listener, shutdown.clone()));
         if let Some((listener, url)) = stripe_listener.zip(stripe_url.as_ref()) {
             let stripe = match &options.data_dir {
-                Some(folder) => Stripe::kept(url, &folder.join("stripe.journal"))?,
+                Some(folder) => {
+                    // Each layout has data of its own.
+                    let file = match options.layout {
+                        Layout::Single => "stripe.journal",
+                        Layout::Cluster | Layout::ClusterThrough { .. } => "stripe-cluster.journal",
+                    };
+                    Stripe::kept(url, &folder.join(file))?
+                }
                 None => Stripe::new(url),
             };
             let webhooks = format!("{}/webhooks/stripe", self::url(address));
