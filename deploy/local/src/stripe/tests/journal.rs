@@ -6,6 +6,7 @@ use std::{
     path::PathBuf,
 };
 
+use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -78,6 +79,17 @@ async fn a_repeated_request_gets_its_answer_after_a_restart() {
     let second = stripe.post_with_key("two", path, form).await;
     assert_ne!(id(&second.1), id(&first.1));
     assert_eq!(stripe.read(path).await["data"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_not_written_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let stripe = Running::kept(&file_in(&folder)).await;
+    let before = fs::read(file_in(&folder)).unwrap();
+    let request = Client::new().post(format!("{}/v1/customers", stripe.url));
+    let refused = request.bearer_auth("sk_live_secret").send().await.unwrap();
+    assert_eq!(refused.status(), 401);
+    assert_eq!(fs::read(file_in(&folder)).unwrap(), before);
 }
 
 #[tokio::test]
